@@ -1,0 +1,90 @@
+package graph
+
+// A Frontier walks a graph: it says which nodes are ready, that is, not started
+// and with all nodes before them finished. The walker decides how many run at
+// once. A failed node holds back what comes after it and nothing else.
+type Frontier[K comparable] struct {
+	g       *Graph[K]
+	waiting []int // nodes before it that are not finished
+	state   []nodeState
+	ready   []int
+}
+
+type nodeState uint8
+
+const (
+	pending nodeState = iota
+	started
+	finished
+	failed
+)
+
+// Frontier returns the start of a walk.
+func (g *Graph[K]) Frontier() *Frontier[K] {
+	f := &Frontier[K]{g: g, waiting: make([]int, len(g.nodes)), state: make([]nodeState, len(g.nodes))}
+	for i := range g.nodes {
+		f.waiting[i] = len(g.before[i])
+		if f.waiting[i] == 0 {
+			f.ready = append(f.ready, i)
+		}
+	}
+	return f
+}
+
+// Ready returns the nodes that are ready.
+func (f *Frontier[K]) Ready() []K {
+	var nodes []K
+	kept := f.ready[:0]
+	for _, i := range f.ready {
+		if f.state[i] == pending {
+			kept = append(kept, i)
+			nodes = append(nodes, f.g.nodes[i])
+		}
+	}
+	f.ready = kept
+	return nodes
+}
+
+// Start takes a ready node.
+func (f *Frontier[K]) Start(k K) { f.state[f.g.index[k]] = started }
+
+// Finish says that a started node is done, so that what comes after it may be ready.
+func (f *Frontier[K]) Finish(k K) {
+	i := f.g.index[k]
+	f.state[i] = finished
+	for _, next := range f.g.after[i] {
+		if f.waiting[next]--; f.waiting[next] == 0 {
+			f.ready = append(f.ready, next)
+		}
+	}
+}
+
+// Fail says that a started node is not done; what comes after it never gets ready.
+func (f *Frontier[K]) Fail(k K) { f.state[f.g.index[k]] = failed }
+
+// Running returns the number of nodes that are started and neither finished nor failed.
+func (f *Frontier[K]) Running() int { return f.count(started) }
+
+// Held returns the nodes that a failed node holds back.
+func (f *Frontier[K]) Held() []K {
+	var nodes []K
+	for i, s := range f.state {
+		if s == pending && f.waiting[i] > 0 {
+			nodes = append(nodes, f.g.nodes[i])
+		}
+	}
+	return nodes
+}
+
+// Done reports whether every node is finished.
+func (f *Frontier[K]) Done() bool { return f.count(finished) == len(f.state) }
+
+func (f *Frontier[K]) count(want nodeState) int {
+	n := 0
+	for _, s := range f.state {
+		if s == want {
+			n++
+		}
+	}
+	return n
+}
