@@ -1,0 +1,65 @@
+// Command mailmove-lab is the test bench of mailmove: real mail servers, name servers, an operator and outside senders,
+// each a host of its own on this machine, that a domain can be moved between while mail pours in and users work.
+//
+// It needs root on a Debian machine with overlayfs and network namespaces. The first `up` installs the hosts' packages
+// with apt into an image below /var/cache/mailmove-lab (half a minute); after that a lab is up in seconds. Nothing of
+// the machine is changed, and the hosts' network is connected to nothing.
+//
+//	mailmove-lab up                          start the lab
+//	mailmove-lab exec old postqueue -p       run a command on a host, as root
+//	mailmove-lab reboot old                  cut a host's power and start it again
+//	mailmove-lab install ./mailmove          put a mailmove program on the operator's host
+//	mailmove-lab down                        end it; nothing is left
+//
+// Several labs may be up at once under different names (-name). Package internal/lab describes the hosts.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/machine"
+)
+
+func main() {
+	// A host's first process is this program again.
+	if len(os.Args) == 3 && os.Args[1] == machine.InitCommand {
+		fmt.Fprintln(os.Stderr, "mailmove-lab: host:", machine.Init(os.Args[2]))
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := command().Run(ctx, os.Args)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+	case errors.As(err, &exit): // a command on a host: its status is ours
+		os.Exit(exit.ExitCode())
+	default:
+		fmt.Fprintln(os.Stderr, "mailmove-lab:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cli.Command {
+	return &cli.Command{
+		Name:        "mailmove-lab",
+		Usage:       "real mail servers on this machine, to move a domain between",
+		HideVersion: true,
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "name", Value: "lab", Usage: "which lab: 1 to 16 letters a-z and digits"}},
+		Before: func(ctx context.Context, _ *cli.Command) (context.Context, error) {
+			if os.Geteuid() != 0 {
+				return ctx, errors.New("needs root: it makes namespaces and mounts")
+			}
+			return ctx, nil
+		},
+		Commands: []*cli.Command{upCommand(), downCommand(), execCommand(), rebootCommand(), installCommand()},
+	}
+}
