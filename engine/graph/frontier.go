@@ -7,6 +7,7 @@ type Frontier[K comparable] struct {
 	g       *Graph[K]
 	waiting []int // nodes before it that are not finished
 	state   []nodeState
+	counts  [failed + 1]int // nodes by state
 	ready   []int
 }
 
@@ -22,6 +23,7 @@ const (
 // Frontier returns the start of a walk.
 func (g *Graph[K]) Frontier() *Frontier[K] {
 	f := &Frontier[K]{g: g, waiting: make([]int, len(g.nodes)), state: make([]nodeState, len(g.nodes))}
+	f.counts[pending] = len(g.nodes)
 	for i := range g.nodes {
 		f.waiting[i] = len(g.before[i])
 		if f.waiting[i] == 0 {
@@ -46,12 +48,12 @@ func (f *Frontier[K]) Ready() []K {
 }
 
 // Start takes a ready node.
-func (f *Frontier[K]) Start(k K) { f.state[f.g.index[k]] = started }
+func (f *Frontier[K]) Start(k K) { f.move(f.g.index[k], started) }
 
 // Finish says that a started node is done, so that what comes after it may be ready.
 func (f *Frontier[K]) Finish(k K) {
 	i := f.g.index[k]
-	f.state[i] = finished
+	f.move(i, finished)
 	for _, next := range f.g.after[i] {
 		if f.waiting[next]--; f.waiting[next] == 0 {
 			f.ready = append(f.ready, next)
@@ -60,10 +62,16 @@ func (f *Frontier[K]) Finish(k K) {
 }
 
 // Fail says that a started node is not done; what comes after it never gets ready.
-func (f *Frontier[K]) Fail(k K) { f.state[f.g.index[k]] = failed }
+func (f *Frontier[K]) Fail(k K) { f.move(f.g.index[k], failed) }
+
+func (f *Frontier[K]) move(i int, to nodeState) {
+	f.counts[f.state[i]]--
+	f.state[i] = to
+	f.counts[to]++
+}
 
 // Running returns the number of nodes that are started and neither finished nor failed.
-func (f *Frontier[K]) Running() int { return f.count(started) }
+func (f *Frontier[K]) Running() int { return f.counts[started] }
 
 // Held returns the nodes that a failed node holds back.
 func (f *Frontier[K]) Held() []K {
@@ -77,14 +85,4 @@ func (f *Frontier[K]) Held() []K {
 }
 
 // Done reports whether every node is finished.
-func (f *Frontier[K]) Done() bool { return f.count(finished) == len(f.state) }
-
-func (f *Frontier[K]) count(want nodeState) int {
-	n := 0
-	for _, s := range f.state {
-		if s == want {
-			n++
-		}
-	}
-	return n
-}
+func (f *Frontier[K]) Done() bool { return f.counts[finished] == len(f.state) }
