@@ -53,13 +53,15 @@ func command() *cli.Command {
 		Name:        "mailmove-lab",
 		Usage:       "real mail servers on this machine, to move a domain between",
 		HideVersion: true,
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "name", Value: "lab", Usage: "which lab: 1 to 16 letters a-z and digits"}},
+		// main decides the status of the process, here nobody exits.
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+		Flags:          []cli.Flag{&cli.StringFlag{Name: "name", Value: "lab", Usage: "which lab: 1 to 16 letters a-z and digits"}},
 		Before: func(ctx context.Context, _ *cli.Command) (context.Context, error) {
 			if os.Geteuid() != 0 {
 				return ctx, errors.New("needs root: it makes namespaces and mounts")
 			}
 			return ctx, nil
 		},
-		Commands: []*cli.Command{upCommand(), downCommand(), execCommand(), rebootCommand(), installCommand()},
+		Commands: []*cli.Command{upCommand(), downCommand(), execCommand(), rebootCommand(), installCommand(), seedCommand()},
 	}
 }
