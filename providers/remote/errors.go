@@ -207,3 +207,79 @@ func printable(text []byte) string {
 		return r
 	}, s)
 }
+
+// A ConflictError says that a file is not as it was expected. It is unchanged.
+type ConflictError struct {
+	Machine, Path string
+	Want, Got     string // digests; empty for no file
+}
+
+func (e *ConflictError) Error() string {
+	name := func(digest string) string {
+		if digest == "" {
+			return "no file"
+		}
+		return "SHA-256 " + digest
+	}
+	return fmt.Sprintf("editing %s on %s: expected %s, found %s", e.Path, e.Machine, name(e.Want), name(e.Got))
+}
+func (e *ConflictError) Temporary() bool { return false }
+func (e *ConflictError) Hint() string {
+	return "Somebody else changed the file meanwhile. Look at it, then plan again: mailmove plan"
+}
+
+// A RefusedError says that a file cannot be replaced safely. It is unchanged.
+type RefusedError struct {
+	Machine, Path, Reason string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("editing %s on %s: %s", e.Path, e.Machine, e.Reason)
+}
+func (e *RefusedError) Temporary() bool { return false }
+func (e *RefusedError) Hint() string {
+	return "Whoever may write there could turn the edit against the server: correct owner, mode or link, then try again."
+}
+
+// An InvalidError says that the new content did not pass its validation. The file
+// is unchanged.
+type InvalidError struct {
+	Machine, Path string
+	Said          string // by the validation
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("editing %s on %s: the new content is not valid: %s", e.Path, e.Machine, e.Said)
+}
+func (e *InvalidError) Temporary() bool { return false }
+func (e *InvalidError) Hint() string {
+	return "The file is as it was. See what the server's own check says."
+}
+
+// A LockedError says that another edit holds the machine's lock. Nothing is changed.
+type LockedError struct {
+	Machine, Lock string
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("editing files on %s: another edit holds %s", e.Machine, e.Lock)
+}
+func (e *LockedError) Temporary() bool { return true }
+func (e *LockedError) Hint() string {
+	return "Wait for the other run to end; who it is: fuser -v " + e.Lock
+}
+
+// A TornError says that an edit of several files failed half-way and that one of
+// them could not be taken back, because somebody changed it at the same moment.
+type TornError struct {
+	Machine, Path, Said string
+}
+
+func (e *TornError) Error() string {
+	return fmt.Sprintf("editing files on %s: stopped half-way: %s", e.Machine, e.Said)
+}
+func (e *TornError) Temporary() bool { return false }
+func (e *TornError) Unknown() bool   { return true }
+func (e *TornError) Hint() string {
+	return "Compare " + e.Path + " with the backup named above and put right by hand what differs."
+}
