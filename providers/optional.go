@@ -63,6 +63,15 @@ type Outlook struct {
 	Listed map[string][]Listed
 	// Observed are the objects as they are now, by address.
 	Observed map[string]cty.Value
+	// Providers are the provider blocks, by address.
+	Providers map[string]OutlookProvider
+}
+
+// OutlookProvider is a provider block: its type and its configuration, in which
+// secrets are references.
+type OutlookProvider struct {
+	Type   string
+	Config cty.Value
 }
 
 // OutlookPhase is one phase of one module instance.

@@ -150,7 +150,7 @@ type Env struct {
 	// Now is the engine's clock.
 	Now func() time.Time
 	// Peer returns the open System of another provider block, by the address that
-	// an attribute with [Attribute.System] holds.
+	// an attribute with [Attribute.System] holds. It must not be called within Open.
 	Peer func(address string) (System, error)
 	// Lineage identifies the migration (a UUID, the same for the life of the state).
 	Lineage string

@@ -86,3 +86,10 @@ func (f *Frontier[K]) Held() []K {
 
 // Done reports whether every node is finished.
 func (f *Frontier[K]) Done() bool { return f.counts[finished] == len(f.state) }
+
+// Retry takes a started node back, so that it is ready again.
+func (f *Frontier[K]) Retry(k K) {
+	i := f.g.index[k]
+	f.move(i, pending)
+	f.ready = append(f.ready, i)
+}

@@ -101,10 +101,13 @@ type Outputs struct {
 	Values map[string]Output `json:"values"`
 }
 
-// Move gives a recorded object, or with it a clock, another address.
+// Move gives a recorded object or a clock another address or, with Phase, the
+// phase in which the clock stands another name.
 type Move struct {
-	From string `json:"from"`
-	To   string `json:"to"`
+	Phase bool   `json:"phase,omitempty"`
+	Clock string `json:"clock,omitempty"`
+	From  string `json:"from"`
+	To    string `json:"to"`
 }
 
 // Apply changes the snapshot as the entry says. An error means that the journal
@@ -199,6 +202,19 @@ func (s *Snapshot) applyEnd(intent Intent, end End) error {
 }
 
 func (s *Snapshot) applyMove(m Move) {
+	if m.Phase {
+		if clock := s.Clocks[m.Clock]; clock.Phase == m.From {
+			clock.Phase = m.To
+			s.Clocks[m.Clock] = clock
+		}
+		return
+	}
+	for address, r := range s.Resources {
+		if r.Clock == m.From {
+			r.Clock = m.To
+			s.Resources[address] = r
+		}
+	}
 	if r, ok := s.Resources[m.From]; ok {
 		delete(s.Resources, m.From)
 		s.Resources[m.To] = r

@@ -95,11 +95,6 @@ func (f *File) Append(s *Snapshot, entries ...Entry) error {
 	if f.broken != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, f.broken)
 	}
-	for _, e := range entries {
-		if err := s.Apply(e); err != nil {
-			return err
-		}
-	}
 	data, err := f.journal.encode(entries)
 	if err != nil {
 		return err

@@ -16,8 +16,6 @@ package state
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/mailmove/mailmove/engine/plan"
@@ -144,11 +142,12 @@ func (s *Snapshot) Approved(gate string) []Approval {
 	return found
 }
 
-// Intent returns the open intent for an address, if there is one.
+// Intent returns the open intent for an address, if there is one; there is never
+// more than one.
 func (s *Snapshot) Intent(address string) (Intent, bool) {
-	for _, op := range slices.Sorted(maps.Keys(s.Intents)) {
-		if s.Intents[op].Address == address {
-			return s.Intents[op], true
+	for _, intent := range s.Intents {
+		if intent.Address == address {
+			return intent, true
 		}
 	}
 	return Intent{}, false

@@ -55,7 +55,7 @@ func encoded(t *testing.T, s *Snapshot) string {
 func TestReplayEqualsState(t *testing.T) {
 	f, s := fresh(t)
 	for i := range 20 {
-		if err := f.Append(s, entry(i)); err != nil {
+		if err := Commit(f, s, entry(i)); err != nil {
 			t.Fatal(err)
 		}
 		if i == 10 {
@@ -107,7 +107,7 @@ func TestFoldKeepsBackupsAndModes(t *testing.T) {
 func TestEveryTornTail(t *testing.T) {
 	f, s := fresh(t)
 	for i := range 4 {
-		if err := f.Append(s, entry(i)); err != nil {
+		if err := Commit(f, s, entry(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestEveryTornTail(t *testing.T) {
 		if loaded.Sequence != lines {
 			t.Fatalf("with %d bytes: sequence %d, want %d", n, loaded.Sequence, lines)
 		}
-		if err := again.Append(loaded, Entry{Turn: &Turn{Epoch: 9}}); err != nil {
+		if err := Commit(again, loaded, Entry{Turn: &Turn{Epoch: 9}}); err != nil {
 			t.Fatal(err)
 		}
 		if reread, err := NewFile(f.path).Load(); err != nil || reread.Epoch != 9 {
@@ -140,7 +140,7 @@ func TestEveryTornTail(t *testing.T) {
 func TestDamageIsAnError(t *testing.T) {
 	f, s := fresh(t)
 	for i := range 6 {
-		if err := f.Append(s, entry(i)); err != nil {
+		if err := Commit(f, s, entry(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -183,14 +183,14 @@ func TestDamageIsAnError(t *testing.T) {
 func TestJournalOfAnotherSnapshot(t *testing.T) {
 	f, s := fresh(t)
 	for i := range 6 {
-		if err := f.Append(s, entry(i)); err != nil {
+		if err := Commit(f, s, entry(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := f.Fold(s); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Append(s, entry(6)); err != nil {
+	if err := Commit(f, s, entry(6)); err != nil {
 		t.Fatal(err)
 	}
 	older, err := os.ReadFile(f.path + ".backup.1")
@@ -231,16 +231,16 @@ func TestLockNamesItsHolder(t *testing.T) {
 // After a failed write nothing more is written.
 func TestFailureIsFinal(t *testing.T) {
 	f, s := fresh(t)
-	if err := f.Append(s, entry(0)); err != nil {
+	if err := Commit(f, s, entry(0)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.out.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Append(s, entry(1)); err == nil {
+	if err := Commit(f, s, entry(1)); err == nil {
 		t.Fatal("Append to a closed file succeeded")
 	}
-	if err := f.Append(s, entry(2)); !errors.Is(err, ErrBroken) {
+	if err := Commit(f, s, entry(2)); !errors.Is(err, ErrBroken) {
 		t.Errorf("second Append = %v, want ErrBroken", err)
 	}
 	if err := f.Fold(s); !errors.Is(err, ErrBroken) {

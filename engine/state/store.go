@@ -14,13 +14,23 @@ type Store interface {
 	// Load returns the state with the journal replayed; nil if there is none yet.
 	// Damage is a [*DamageError].
 	Load() (*Snapshot, error)
-	// Append makes the entries durable, all of them in order, and applies them to s.
-	// An error is final: the process must have no further effect.
+	// Append makes entries durable, all of them in order, that have been applied to s
+	// already. An error is final: the process must have no further effect.
 	Append(s *Snapshot, entries ...Entry) error
 	// Fold writes the snapshot as a whole with a new serial and empties the journal.
 	Fold(s *Snapshot) error
 	// Name says for people where the state is.
 	Name() string
+}
+
+// Commit applies entries to the state and makes them durable.
+func Commit(store Store, s *Snapshot, entries ...Entry) error {
+	for _, e := range entries {
+		if err := s.Apply(e); err != nil {
+			return err
+		}
+	}
+	return store.Append(s, entries...)
 }
 
 // ErrBroken says that an earlier write failed, so that what is durable is no

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/mailmove/mailmove/engine/config"
+	"github.com/mailmove/mailmove/engine/plan"
+	"github.com/mailmove/mailmove/providers"
+)
+
+// systems are the provider blocks of a configuration, opened when first used. It
+// is safe for concurrent use.
+type systems struct {
+	engine  *Engine
+	lineage string
+	configs map[string]config.Provider
+
+	mu   sync.Mutex
+	open map[string]providers.System
+}
+
+func (e *Engine) systems(lineage string) *systems {
+	s := &systems{engine: e, lineage: lineage, configs: map[string]config.Provider{}, open: map[string]providers.System{}}
+	for _, p := range e.Program.Providers() {
+		s.configs[p.Address] = p
+	}
+	return s
+}
+
+// system returns the open System of a provider block.
+func (s *systems) system(ctx context.Context, address string) (providers.System, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sys, ok := s.open[address]; ok {
+		return sys, nil
+	}
+	p, ok := s.configs[address]
+	if !ok {
+		return nil, providers.Faultf("Put the provider block back until nothing of it is left in the state.", "%s: there is no such provider block any more", address)
+	}
+	kind, ok := s.engine.Registry[p.Type]
+	if !ok {
+		return nil, fmt.Errorf("%s: there is no provider of type %q", address, p.Type)
+	}
+	sys, err := kind.Open(ctx, p.Config, providers.Env{
+		Now: s.engine.Now, Lineage: s.lineage,
+		Peer: func(peer string) (providers.System, error) { return s.system(ctx, peer) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s (%s): %w", address, p.Where, err)
+	}
+	s.open[address] = sys
+	return sys, nil
+}
+
+// resource returns the implementation of a type on a provider block.
+func (s *systems) resource(ctx context.Context, address, typ string) (providers.Resource, error) {
+	sys, err := s.system(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	r := sys.Resource(typ)
+	if r == nil {
+		return nil, providers.Faultf("See mailmove providers for what each platform can do.", "%s has no resource type %q", address, typ)
+	}
+	return r, nil
+}
+
+// refresh forgets what the systems have cached.
+func (s *systems) refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sys := range s.open {
+		if r, ok := providers.As[providers.Refresher](sys); ok {
+			r.Refresh()
+		}
+	}
+}
+
+// claim raises the epoch on every system that can hold one.
+func (s *systems) claim(ctx context.Context, epoch providers.Epoch) error {
+	for address := range s.configs {
+		sys, err := s.system(ctx, address)
+		if err != nil {
+			return err
+		}
+		fencer, ok := providers.As[providers.Fencer](sys)
+		if !ok {
+			continue
+		}
+		if err := fencer.Claim(ctx, epoch); err != nil {
+			return fmt.Errorf("%s: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// close closes what was opened.
+func (s *systems) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, sys := range s.open {
+		errs = append(errs, sys.Close())
+	}
+	s.open = map[string]providers.System{}
+	return errors.Join(errs...)
+}
+
+// normal returns the world with its values in their normal form.
+func (s *systems) normal(ctx context.Context, world plan.World) (plan.World, error) {
+	normalised := make(plan.World, len(world))
+	for i, r := range world {
+		res, err := s.resource(ctx, r.Provider, r.Type)
+		if err != nil {
+			return nil, fmt.Errorf("%s (%s): %w", r.Address, r.Where, err)
+		}
+		if n, ok := providers.As[providers.Normalizer](res); ok {
+			values, err := n.Normalize(r.Values)
+			if err != nil {
+				return nil, fmt.Errorf("%s (%s): %w", r.Address, r.Where, err)
+			}
+			r.Values = values
+		}
+		normalised[i] = r
+	}
+	return normalised, nil
+}
+
+// A request asks for one object.
+type request struct {
+	address, typ, provider string
+	desired, last          cty.Value
+}
+
+// An observation is the answer.
+type observation struct {
+	address string
+	value   cty.Value
+	err     error
+}
+
+// observers is how many objects are observed at once.
+const observers = 8
+
+// observe observes the objects, several at a time, and keeps their order.
+func (s *systems) observe(ctx context.Context, requests []request) []observation {
+	results := make([]observation, len(requests))
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(observers, len(requests)) {
+		wg.Go(func() {
+			for i := range next {
+				results[i] = s.observeOne(ctx, requests[i])
+			}
+		})
+	}
+	for i := range requests {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return results
+}
+
+func (s *systems) observeOne(ctx context.Context, r request) observation {
+	res, err := s.resource(ctx, r.provider, r.typ)
+	if err != nil {
+		return observation{address: r.address, err: err}
+	}
+	value, err := res.Observe(ctx, r.desired, r.last)
+	if err != nil {
+		err = fmt.Errorf("observing %s: %w", r.address, err)
+	}
+	return observation{address: r.address, value: value, err: err}
+}
