@@ -1,0 +1,163 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/mailmove/mailmove/engine/plan"
+)
+
+// Desired returns what shall exist with every clock standing at its position: a
+// world for each clock, by its path. A resource belongs to the nearest enclosing
+// module instance that has phases. A clock that stands before its first phase
+// has an empty world.
+//
+// DependsOn of a resource names what exists at that position, also in worlds of
+// other clocks; what does not exist is left out. Values are not in a resource
+// type's normal form yet (providers.Normalizer), but for that they are complete.
+func (c *Config) Desired(at plan.Position) (map[string]plan.World, Diagnostics) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	standing, diags := c.stand(at)
+	if diags.HasErrors() {
+		return nil, c.report(diags)
+	}
+	worlds, diags := c.desired(standing)
+	return worlds, c.report(diags)
+}
+
+// stand turns phase names into indexes; -1 is before the first phase.
+func (c *Config) stand(at plan.Position) (map[*clock]int, hcl.Diagnostics) {
+	var diags hcl.Diagnostics
+	standing := make(map[*clock]int, len(c.clocks))
+	for _, k := range c.clocks {
+		standing[k] = -1
+		name := at[k.path]
+		i := slices.IndexFunc(k.phases, func(p *phase) bool { return p.name == name })
+		switch {
+		case i >= 0:
+			standing[k] = i
+		case name != "":
+			var known []string
+			for _, p := range k.phases {
+				known = append(known, p.name)
+			}
+			diags = append(diags, fault(nil, "Unknown phase", "The migration stands in phase %q of %s, but the configuration has no such phase.%s If it was renamed, say so: moved { from = phase.%s, to = phase.NEW }.", name, clockName(k.path), didYouMean(name, known), name))
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(at)) {
+		if c.clockAt[path] == nil && at[path] != "" {
+			diags = append(diags, fault(nil, "Unknown module", "The migration stands in phase %q of %s, but the configuration has no phases there.%s If the module was renamed, say so with a moved block.", at[path], clockName(path), didYouMean(path, names(c.clockAt))))
+		}
+	}
+	return standing, diags
+}
+
+func (c *Config) desired(standing map[*clock]int) (map[string]plan.World, hcl.Diagnostics) {
+	e := c.evaluator(standing)
+	f := e.begin(node{})
+	objects := map[*clock][]*object{}
+	present := map[string]bool{}
+	for _, in := range c.instances {
+		for _, name := range names(in.module.variables) {
+			e.variable(in, name)
+		}
+		if standing[in.clock] < 0 {
+			continue
+		}
+		for _, key := range names(in.module.resources) {
+			b := in.module.resources[key]
+			if !e.exists(in, b) {
+				continue
+			}
+			for _, o := range e.block(in, b).objects {
+				objects[in.clock] = append(objects[in.clock], o)
+				present[o.Address] = true
+			}
+		}
+	}
+	e.distinct(objects)
+	worlds := make(map[string]plan.World, len(c.clocks))
+	for _, k := range c.clocks {
+		world := make(plan.World, 0, len(objects[k]))
+		for _, o := range objects[k] {
+			r := o.Resource
+			r.DependsOn = existing(r.DependsOn, present)
+			world = append(world, r)
+		}
+		slices.SortFunc(world, func(a, b plan.Resource) int { return strings.Compare(a.Address, b.Address) })
+		worlds[k.path] = world
+	}
+	return worlds, f.diags
+}
+
+// existing returns the addresses that are present; the list itself if all are.
+func existing(addresses []string, present map[string]bool) []string {
+	for _, address := range addresses {
+		if present[address] {
+			continue
+		}
+		var kept []string
+		for _, address := range addresses {
+			if present[address] {
+				kept = append(kept, address)
+			}
+		}
+		return kept
+	}
+	return addresses
+}
+
+// distinct reports two resources that are the same object.
+func (e *evaluator) distinct(objects map[*clock][]*object) {
+	seen := map[string]*object{}
+	for _, k := range e.config.clocks {
+		for _, o := range objects[k] {
+			if o.identity == "" {
+				continue
+			}
+			if before := seen[o.identity]; before != nil {
+				e.add(fault(&o.rng, "The same object twice", "%s is the same object as %s (%s): %s of %s. Declare it once.", o.Address, before.Address, before.Where, identityWords(o), o.Provider))
+				continue
+			}
+			seen[o.identity] = o
+		}
+	}
+}
+
+// identityWords says for people which object o is.
+func identityWords(o *object) string {
+	parts := strings.SplitN(o.identity, "|", 3)
+	return fmt.Sprintf("%s %s", o.Type, strings.ReplaceAll(parts[2], "|", " "))
+}
+
+// Validate evaluates everything in every phase: each clock in each of its
+// phases, together with the others in their phases of the same number. It is
+// what "validate" does beyond [Load].
+func (c *Config) Validate() Diagnostics {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all hcl.Diagnostics
+	c.everywhere(func(_ map[*clock]int, diags hcl.Diagnostics) { all = append(all, diags...) })
+	return c.report(all)
+}
+
+// everywhere evaluates all worlds in turn.
+func (c *Config) everywhere(visit func(map[*clock]int, hcl.Diagnostics)) {
+	longest := 0
+	for _, k := range c.clocks {
+		longest = max(longest, len(k.phases))
+	}
+	for i := range longest {
+		standing := map[*clock]int{}
+		for _, k := range c.clocks {
+			standing[k] = min(i, len(k.phases)-1)
+		}
+		_, diags := c.desired(standing)
+		visit(standing, diags)
+	}
+}

@@ -1,0 +1,170 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// An evaluator gives values to what the configuration declares, with every clock
+// standing somewhere. It evaluates what is asked for and nothing else.
+//
+// A value is remembered together with the answers of reached() that it was made
+// of, and stands as long as those answers do. So what does not depend on the
+// phase is evaluated once for all phases, without anybody having to say so.
+type evaluator struct {
+	config   *Config
+	standing map[*clock]int
+	memory   map[node][]*remembered
+
+	// desired is, while observed objects are looked at, the evaluator of what the
+	// configuration asks for; else nil.
+	desired  *evaluator
+	observed Observed
+
+	active []*frame
+}
+
+// A node is something that can be evaluated.
+type node struct {
+	instance *instance
+	kind     nodeKind
+	name     string
+}
+
+type nodeKind string
+
+const (
+	variableNode nodeKind = "var."
+	localNode    nodeKind = "local."
+	outputNode   nodeKind = "output."
+	resourceNode nodeKind = ""
+	systemNode   nodeKind = "provider."
+	callNode     nodeKind = "depends_on of module."
+)
+
+func (n node) String() string {
+	text := string(n.kind) + n.name
+	if n.instance.path != "" && n.kind != callNode {
+		text = n.instance.path + "." + text
+	}
+	return text
+}
+
+// A remembered is one value of a node.
+type remembered struct {
+	value any
+	reads map[*phase]bool
+	diags hcl.Diagnostics
+}
+
+// A frame is a node that is being evaluated.
+type frame struct {
+	node  node
+	reads map[*phase]bool
+	diags hcl.Diagnostics
+}
+
+// begin opens a frame for what is not remembered.
+func (e *evaluator) begin(n node) *frame {
+	f := &frame{node: n, reads: map[*phase]bool{}}
+	e.active = append(e.active, f)
+	return f
+}
+
+// end closes the frame; what it read and found wrong is its caller's too.
+func (e *evaluator) end(f *frame) {
+	e.active = e.active[:len(e.active)-1]
+	e.inherit(f.reads, f.diags)
+}
+
+func (e *evaluator) inherit(reads map[*phase]bool, diags hcl.Diagnostics) {
+	if len(e.active) == 0 {
+		return
+	}
+	f := e.active[len(e.active)-1]
+	for p, answer := range reads {
+		f.reads[p] = answer
+	}
+	for _, diag := range diags {
+		if !slices.Contains(f.diags, diag) {
+			f.diags = append(f.diags, diag)
+		}
+	}
+}
+
+// add reports what is wrong with the node that is being evaluated.
+func (e *evaluator) add(diags ...*hcl.Diagnostic) {
+	f := e.active[len(e.active)-1]
+	f.diags = append(f.diags, diags...)
+}
+
+// reached reports whether the clock of p stands at p or later.
+func (e *evaluator) reached(p *phase) bool {
+	answer := e.standing[p.clock] >= p.index
+	if len(e.active) > 0 {
+		e.active[len(e.active)-1].reads[p] = answer
+	}
+	return answer
+}
+
+// value returns the value of a node, remembered or computed. In a cycle it
+// returns failure, once, after reporting it.
+func value[T any](e *evaluator, n node, failure T, compute func() T) T {
+	for _, v := range e.memory[n] {
+		if e.current(v) {
+			e.inherit(v.reads, v.diags)
+			return v.value.(T)
+		}
+	}
+	for i, f := range e.active {
+		if f.node == n {
+			e.cycle(e.active[i:], n)
+			return failure
+		}
+	}
+	f := e.begin(n)
+	result := compute()
+	e.end(f)
+	e.memory[n] = append(e.memory[n], &remembered{value: result, reads: f.reads, diags: f.diags})
+	return result
+}
+
+func (e *evaluator) current(v *remembered) bool {
+	for p, answer := range v.reads {
+		if (e.standing[p.clock] >= p.index) != answer {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *evaluator) cycle(members []*frame, again node) {
+	path := make([]string, 0, len(members)+1)
+	for _, f := range members {
+		path = append(path, f.node.String())
+	}
+	path = append(path, again.String())
+	e.add(fault(again.where(), "Cycle", "These need each other, so none of them can come first: %s.", strings.Join(path, " → ")))
+}
+
+// where is the place at which a node is declared.
+func (n node) where() *hcl.Range {
+	m := n.instance.module
+	switch n.kind {
+	case variableNode:
+		return m.variables[n.name].block.DefRange().Ptr()
+	case localNode:
+		return m.locals[n.name].Range().Ptr()
+	case outputNode:
+		return &m.outputs[n.name].rng
+	case resourceNode:
+		return &m.resources[n.name].rng
+	case systemNode:
+		return &m.providers[n.name].rng
+	case callNode:
+		return &n.instance.parent.module.calls[n.name].rng
+	}
+	return nil
+}

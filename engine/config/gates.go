@@ -1,0 +1,324 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/mailmove/mailmove/engine/plan"
+)
+
+// Gates evaluates the gates before a phase of a clock, in the order in which
+// they are declared, with every clock standing at its position. approvals are
+// the names of those who approved, by gate.
+//
+// A gate that asks for what nobody has observed yet is closed. So is one whose
+// condition cannot be told because an object does not exist.
+func (c *Config) Gates(at plan.Position, clock, before string, observed Observed, now time.Time, approvals map[string][]string) ([]plan.Reading, Diagnostics) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	standing, diags := c.stand(at)
+	if diags.HasErrors() {
+		return nil, c.report(diags)
+	}
+	k := c.clockAt[clock]
+	if k == nil {
+		return nil, c.report(hcl.Diagnostics{fault(nil, "Unknown module", "There are no phases in %s.", clockName(clock))})
+	}
+	i := slices.IndexFunc(k.phases, func(p *phase) bool { return p.name == before })
+	if i < 0 {
+		return nil, c.report(hcl.Diagnostics{fault(nil, "Unknown phase", "There is no phase %q in %s.", before, clockName(clock))})
+	}
+	if k.phases[i].block == nil {
+		return nil, nil
+	}
+	e := c.observing(standing, observed)
+	f := e.begin(node{})
+	var readings []plan.Reading
+	for _, b := range k.phases[i].block.gates {
+		g := &gateReader{evaluator: e, instance: c.instanceOf(k), block: b, now: now, approved: approvals[b.name]}
+		readings = append(readings, g.read())
+	}
+	return readings, c.report(f.diags)
+}
+
+// A gateReader evaluates one gate.
+type gateReader struct {
+	evaluator *evaluator
+	instance  *instance
+	block     *gateBlock
+	now       time.Time
+	approved  []string
+	out       plan.Reading
+}
+
+func (g *gateReader) read() plan.Reading {
+	b := g.block
+	g.out = plan.Reading{Gate: plan.Gate{Name: b.name, Kind: b.kind, Text: b.text, Title: b.title}}
+	switch b.kind {
+	case plan.Condition:
+		g.condition()
+	case plan.NotBefore:
+		g.notBefore()
+	case plan.Window:
+		g.window()
+	case plan.Approval:
+		g.approval()
+	}
+	return g.out
+}
+
+// value evaluates one of the gate's expressions. false means that it cannot be
+// told now: the reading then says why, or an error has been reported.
+func (g *gateReader) value(expr *expression) (cty.Value, bool) {
+	e := g.evaluator
+	f := e.begin(node{g.instance, "gate.", g.block.name})
+	ctx := e.context(g.instance, expr.refs, nil)
+	v, diags := expr.Value(ctx)
+	missing := missingIn(ctx)
+	if diags.HasErrors() && missing != "" {
+		e.active = e.active[:len(e.active)-1]
+		g.out.Evidence = missing
+		return cty.NilVal, false
+	}
+	e.add(diags...)
+	e.end(f)
+	v, marks := v.UnmarkDeep()
+	if _, ok := marks[failed]; ok || diags.HasErrors() {
+		g.out.Evidence = "it cannot be evaluated"
+		return cty.NilVal, false
+	}
+	if !v.IsWhollyKnown() {
+		g.out.Evidence = missing
+		if found, ok := first(marks, func(a, b unobserved) int { return strings.Compare(a.address, b.address) }); ok {
+			g.out.Evidence = found.address + " has not been observed yet"
+		}
+		return cty.NilVal, false
+	}
+	return v, true
+}
+
+// missingIn says which object a scope lacks: one that nobody has observed, or
+// that does not exist.
+func missingIn(ctx *hcl.EvalContext) string {
+	all := cty.ValueMarks{}
+	for at := ctx; at != nil; at = at.Parent() {
+		for _, v := range at.Variables {
+			_, marks := v.UnmarkDeep()
+			for m := range marks {
+				all[m] = struct{}{}
+			}
+		}
+	}
+	if found, ok := first(all, func(a, b unobserved) int { return strings.Compare(a.address, b.address) }); ok {
+		return found.address + " has not been observed yet"
+	}
+	if found, ok := first(all, func(a, b absent) int { return strings.Compare(a.address, b.address) }); ok {
+		return found.address + " does not exist now"
+	}
+	return ""
+}
+
+func (g *gateReader) condition() {
+	v, ok := g.value(g.block.value)
+	if !ok {
+		return
+	}
+	result, err := convert.Convert(v, cty.Bool)
+	if err != nil {
+		g.fault(g.block.value, "A condition must be true or false, and this is %s.", v.Type().FriendlyName())
+		return
+	}
+	g.out.Open = !result.IsNull() && result.True()
+	g.out.Evidence = g.facts(g.block.value)
+	if g.out.Evidence == "" {
+		g.out.Evidence = fmt.Sprintf("it is %v", g.out.Open)
+	}
+}
+
+// maxFacts bounds how much of what was observed a reading repeats.
+const maxFacts = 4
+
+// facts tells the values that the condition refers to.
+func (g *gateReader) facts(expr *expression) string {
+	ctx := g.evaluator.context(g.instance, expr.refs, nil)
+	var parts []string
+	for _, traversal := range expr.Variables() {
+		v, diags := traversal.TraverseAbs(ctx)
+		if diags.HasErrors() || traversal.RootName() == "phase" || marked(v, sensitive) {
+			continue
+		}
+		v, _ = v.UnmarkDeep()
+		if t := v.Type(); !t.IsPrimitiveType() && !v.IsNull() {
+			continue
+		}
+		if text := describe(v); text != "" && len(parts) < maxFacts {
+			parts = append(parts, traversalText(traversal)+" is "+text)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (g *gateReader) notBefore() {
+	v, ok := g.value(g.block.value)
+	if !ok {
+		return
+	}
+	if v.IsNull() {
+		g.out.Open, g.out.Evidence = true, "there is nothing to wait for"
+		return
+	}
+	if v.Type() != cty.String {
+		g.fault(g.block.value, "not_before takes a moment as RFC 3339 writes it, such as \"2026-01-31T21:00:00Z\".")
+		return
+	}
+	moment, err := time.Parse(time.RFC3339, v.AsString())
+	if err != nil {
+		g.fault(g.block.value, "not_before takes a moment as RFC 3339 writes it, such as \"2026-01-31T21:00:00Z\", and this is %q.", shorten(v.AsString(), 60))
+		return
+	}
+	g.out.Open = !g.now.Before(moment)
+	if g.out.Open {
+		g.out.Evidence = "it is after " + moment.Format(time.RFC3339)
+		return
+	}
+	g.out.Until = moment
+	g.out.Evidence = "it is not yet " + moment.Format(time.RFC3339)
+}
+
+func (g *gateReader) window() {
+	fields := map[string]cty.Value{}
+	whole := g.block.rangeExpression()
+	if expr := g.block.fields["schedule"]; expr != nil {
+		v, ok := g.value(expr)
+		if !ok {
+			return
+		}
+		if v.IsNull() {
+			g.out.Open, g.out.Evidence = true, "there is no window to keep to"
+			return
+		}
+		if !v.Type().IsObjectType() && !v.Type().IsMapType() {
+			g.fault(expr, "A schedule is an object of days, start, end and timezone.")
+			return
+		}
+		fields, whole = v.AsValueMap(), expr
+	} else {
+		for name, expr := range g.block.fields {
+			v, ok := g.value(expr)
+			if !ok {
+				return
+			}
+			fields[name] = v
+		}
+	}
+	s, err := newSchedule(fields)
+	if err != nil {
+		g.fault(whole, "%s.", name(err.Error()))
+		return
+	}
+	g.out.Open, g.out.Until, g.out.Closes = s.at(g.now)
+	if g.out.Open {
+		g.out.Evidence = "the window is open"
+		if !g.out.Closes.IsZero() {
+			g.out.Evidence += " until " + g.out.Closes.In(s.zone).Format(time.RFC3339)
+		}
+		return
+	}
+	g.out.Evidence = "the window opens at " + g.out.Until.In(s.zone).Format(time.RFC3339)
+}
+
+// rangeExpression is any expression of the gate, for errors about all of it.
+func (b *gateBlock) rangeExpression() *expression {
+	for _, name := range names(b.fields) {
+		return b.fields[name]
+	}
+	return b.value
+}
+
+func (g *gateReader) approval() {
+	g.out.Quorum = 1
+	if expr := g.block.fields["from"]; expr != nil {
+		v, ok := g.value(expr)
+		if !ok {
+			return
+		}
+		if v.IsNull() {
+			g.out.Open, g.out.Quorum, g.out.Evidence = true, 0, "no approval is asked for"
+			return
+		}
+		list, err := convert.Convert(v, cty.List(cty.String))
+		if err != nil {
+			g.fault(expr, "from is a list of names: %s.", conversionText(err))
+			return
+		}
+		for _, one := range list.AsValueSlice() {
+			if one.IsNull() || one.AsString() == "" {
+				g.fault(expr, "from is a list of names, and one of them is empty.")
+				return
+			}
+			g.out.Approvers = append(g.out.Approvers, one.AsString())
+		}
+	}
+	if expr := g.block.fields["quorum"]; expr != nil && !g.quorum(expr) {
+		return
+	}
+	g.countApprovals()
+}
+
+func (g *gateReader) quorum(expr *expression) bool {
+	v, ok := g.value(expr)
+	if !ok {
+		return false
+	}
+	if v.IsNull() {
+		return true
+	}
+	n := 0
+	if v.Type() == cty.Number {
+		whole, _ := v.AsBigFloat().Int64()
+		n = int(whole)
+	}
+	anybody := len(g.out.Approvers) == 0
+	if n < 1 || !anybody && n > len(sortedSet(slices.Clone(g.out.Approvers))) {
+		g.fault(expr, "quorum is how many approvals are needed: at least 1, and no more than there are approvers.")
+		return false
+	}
+	g.out.Quorum = n
+	return true
+}
+
+func (g *gateReader) countApprovals() {
+	var counted []string
+	for _, who := range sortedSet(slices.Clone(g.approved)) {
+		if len(g.out.Approvers) == 0 || slices.Contains(g.out.Approvers, who) {
+			counted = append(counted, who)
+		}
+	}
+	g.out.Open = len(counted) >= g.out.Quorum
+	who := "anybody"
+	if len(g.out.Approvers) > 0 {
+		who = strings.Join(g.out.Approvers, ", ")
+	}
+	switch {
+	case g.out.Open:
+		g.out.Evidence = "approved by " + listing(counted)
+	case len(counted) > 0:
+		g.out.Evidence = fmt.Sprintf("approved by %s; %d of %d from %s", listing(counted), len(counted), g.out.Quorum, who)
+	case g.out.Quorum == 1:
+		g.out.Evidence = "it waits for approval by " + who
+	default:
+		g.out.Evidence = fmt.Sprintf("it waits for %d approvals from %s", g.out.Quorum, who)
+	}
+}
+
+func (g *gateReader) fault(expr *expression, detail string, args ...any) {
+	g.out.Evidence = "it cannot be evaluated"
+	ctx := g.evaluator.context(g.instance, expr.refs, nil)
+	g.evaluator.add(expressionFault(expr, ctx, "Invalid gate", "Gate %q: %s", g.block.name, fmt.Sprintf(detail, args...)))
+}

@@ -1,0 +1,75 @@
+package config
+
+import (
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// Observed are objects as they were found, by the address of the resource. An
+// object that does not exist is a null value; one that nobody has looked at is
+// not in the map.
+type Observed map[string]cty.Value
+
+// observing makes an evaluator for gates, checks and outputs: references to
+// resources give what was observed.
+func (c *Config) observing(standing map[*clock]int, observed Observed) *evaluator {
+	return &evaluator{
+		config: c, standing: standing, memory: map[node][]*remembered{},
+		desired: c.evaluator(standing), observed: observed,
+	}
+}
+
+// observedResource returns what was observed of a block's objects. What nobody
+// has looked at yet is unknown; the attributes of what does not exist are null.
+func (e *evaluator) observedResource(in *instance, b *resourceBlock) cty.Value {
+	return value(e, node{in, resourceNode, b.key()}, failure, func() cty.Value {
+		f := e.desired.begin(node{})
+		wanted := e.desired.block(in, b)
+		exists := e.desired.standing[in.clock] >= 0 && e.desired.exists(in, b)
+		e.desired.end(f)
+		e.add(f.diags...)
+		if !wanted.ok {
+			return failure
+		}
+		one := func(o *object) cty.Value { return e.found(b, o, exists) }
+		if b.forEach == nil {
+			return one(wanted.objects[0])
+		}
+		if len(wanted.objects) == 0 {
+			return cty.MapValEmpty(b.schema.Attributes.Type())
+		}
+		all := make(map[string]cty.Value, len(wanted.objects))
+		for _, o := range wanted.objects {
+			all[o.key] = one(o)
+		}
+		return cty.MapVal(all)
+	})
+}
+
+func (e *evaluator) found(b *resourceBlock, o *object, exists bool) cty.Value {
+	values := map[string]cty.Value{}
+	seen, known := e.observed[o.Address]
+	for name, attr := range b.schema.Attributes {
+		typ := attr.Type.WithoutOptionalAttributesDeep()
+		switch {
+		case exists && !known:
+			values[name] = cty.UnknownVal(typ)
+		case !exists || seen.IsNull() || !seen.Type().IsObjectType() || !seen.Type().HasAttribute(name):
+			values[name] = cty.NullVal(typ)
+		default:
+			v, err := convert.Convert(seen.GetAttr(name), typ)
+			if err != nil {
+				v = cty.NullVal(typ)
+			}
+			values[name] = v
+		}
+	}
+	v := cty.ObjectVal(values)
+	switch {
+	case exists && !known:
+		return v.Mark(unobserved{o.Address})
+	case !exists || seen.IsNull():
+		return v.Mark(absent{o.Address})
+	}
+	return v
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/mailmove/mailmove/engine/plan"
+)
+
+// An Output is a value that the root module shows.
+type Output struct {
+	Name, Description string
+	// Value is null where it is not known yet.
+	Value     cty.Value
+	Sensitive bool
+}
+
+// Outputs evaluates the outputs of the root module, in the order of their names.
+func (c *Config) Outputs(at plan.Position, observed Observed) ([]Output, Diagnostics) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	standing, diags := c.stand(at)
+	if diags.HasErrors() {
+		return nil, c.report(diags)
+	}
+	e := c.observing(standing, observed)
+	f := e.begin(node{})
+	var out []Output
+	for _, name := range names(c.root.module.outputs) {
+		b := c.root.module.outputs[name]
+		v, marks := e.output(c.root, name).UnmarkDeep()
+		if _, bad := marks[failed]; bad {
+			continue
+		}
+		if holdsCapsule(v.Type()) {
+			e.add(fault(b.value.Range().Ptr(), "Invalid output", "Output %q holds a provider, a phase or a secret, which cannot be shown.", name))
+			continue
+		}
+		out = append(out, Output{Name: name, Description: b.description, Value: cty.UnknownAsNull(v), Sensitive: b.sensitive})
+	}
+	return out, c.report(f.diags)
+}
+
+func holdsCapsule(t cty.Type) bool {
+	switch {
+	case t.IsCapsuleType():
+		return true
+	case t.IsCollectionType():
+		return holdsCapsule(t.ElementType())
+	case t.IsTupleType():
+		for _, element := range t.TupleElementTypes() {
+			if holdsCapsule(element) {
+				return true
+			}
+		}
+	case t.IsObjectType():
+		for _, attribute := range t.AttributeTypes() {
+			if holdsCapsule(attribute) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A CheckStatus says whether an assertion holds.
+type CheckStatus string
+
+const (
+	CheckPassed CheckStatus = "passed"
+	CheckFailed CheckStatus = "failed"
+	// CheckUnknown: something has not been observed yet or does not exist.
+	CheckUnknown CheckStatus = "unknown"
+)
+
+// A CheckResult is one assertion of a check block. A failed one stops nothing: it
+// is a warning for people.
+type CheckResult struct {
+	// Address is module.PATH.check.NAME.
+	Address string
+	Status  CheckStatus
+	// Message is the error_message of a failed assertion, or why it is unknown.
+	Message string
+	// Where is file:line of the assertion.
+	Where string
+}
+
+// Checks evaluates the check blocks of all module instances.
+func (c *Config) Checks(at plan.Position, observed Observed) ([]CheckResult, Diagnostics) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	standing, diags := c.stand(at)
+	if diags.HasErrors() {
+		return nil, c.report(diags)
+	}
+	e := c.observing(standing, observed)
+	f := e.begin(node{})
+	var out []CheckResult
+	for _, in := range c.instances {
+		for _, name := range names(in.module.checks) {
+			for _, assert := range in.module.checks[name].asserts {
+				one := e.check(in, name, assert)
+				one.Address, one.Where = join(in.path, "check."+name), where(assert.rng)
+				out = append(out, one)
+			}
+		}
+	}
+	return out, c.report(f.diags)
+}
+
+func (e *evaluator) check(in *instance, name string, assert *rule) CheckResult {
+	f := e.begin(node{in, "check.", name})
+	scope := e.context(in, assert.condition.refs, nil)
+	missing := missingIn(scope)
+	v, diags := assert.condition.Value(scope)
+	unmarkedValue, _ := v.UnmarkDeep()
+	if missing != "" && (diags.HasErrors() || !unmarkedValue.IsWhollyKnown()) {
+		e.active = e.active[:len(e.active)-1]
+		return CheckResult{Status: CheckUnknown, Message: missing}
+	}
+	text, broken := e.holds(assert, scope, e.context(in, assert.message.refs, nil))
+	e.end(f)
+	switch {
+	case f.diags.HasErrors():
+		return CheckResult{Status: CheckUnknown, Message: "it cannot be evaluated"}
+	case broken:
+		return CheckResult{Status: CheckFailed, Message: strings.TrimSpace(text)}
+	}
+	return CheckResult{Status: CheckPassed}
+}
