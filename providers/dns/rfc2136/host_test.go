@@ -1,0 +1,62 @@
+package rfc2136_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/mailmove/mailmove/providers"
+	"github.com/mailmove/mailmove/providers/dns"
+	"github.com/mailmove/mailmove/providers/dns/dnstest"
+	"github.com/mailmove/mailmove/providers/dns/rfc2136"
+)
+
+const primaryZone = `zone "example.com" {
+	type primary; file "zone"; allow-transfer { key mailmove; };
+	update-policy { grant mailmove zonesub ANY; grant mailmove name example.com. ANY; };
+};`
+
+func secondaryZone(primary string) string {
+	host, port, _ := net.SplitHostPort(primary)
+	return fmt.Sprintf(`zone "example.com" { type secondary; file "copy"; primaries { %s port %s key mailmove; }; allow-notify { any; }; };`, host, port)
+}
+
+// key refers to the secret of a key by an environment variable.
+func key(t *testing.T, name, value string) *rfc2136.Key {
+	t.Helper()
+	t.Setenv("MAILMOVE_TEST_TSIG", value)
+	reference, err := providers.NewSecret("env:MAILMOVE_TEST_TSIG")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rfc2136.Key{Name: name, Secret: reference}
+}
+
+// TestConformance runs the suite on a real BIND with a secondary.
+func TestConformance(t *testing.T) {
+	dnstest.Run(t, func(t *testing.T) dnstest.Fixture {
+		primary := startBind(t, primaryZone)
+		secondary := startBind(t, secondaryZone(primary.address))
+		follower := follow(t, primary, secondary)
+		proxy := startLossy(t, primary.address)
+		config := rfc2136.Config{
+			Zone: dnstest.Zone, Server: proxy.listener.Addr().String(), AXFR: true,
+			Nameservers: []string{primary.address, secondary.address}, Key: key(t, keyName, secret),
+		}
+		host, err := rfc2136.NewHost(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dnstest.Fixture{
+			Host: host,
+			Open: func(options dns.Options) *dns.System {
+				options.Nameservers = config.Nameservers
+				return dns.NewSystem(host, options)
+			},
+			Servers:    config.Nameservers,
+			Hold:       func() { follower.held.Store(true) },
+			Release:    func() { follower.held.Store(false) },
+			LoseAnswer: func() { proxy.lose.Store(1) },
+		}
+	})
+}
