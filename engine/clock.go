@@ -355,7 +355,16 @@ func (c *clockRun) skip() bool {
 	return moved
 }
 
+// forget drops what is recorded of an object that is gone or no longer ours, and
+// settles what was begun of it.
 func (c *clockRun) forget(address string) {
+	if intent, open := c.t.state.Intent(address); open {
+		outcome := providers.NotApplied
+		if intent.Action == providers.Remove {
+			outcome = providers.Applied
+		}
+		c.t.append(state.Entry{End: &state.End{Op: intent.Op, Outcome: outcome.String()}})
+	}
 	c.t.append(state.Entry{Forget: &state.Forget{Address: address}})
 	delete(c.known, address)
 }

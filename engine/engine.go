@@ -15,8 +15,10 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -154,7 +156,12 @@ func Contract(s *state.Snapshot) (*plan.Plan, error) {
 	if s == nil || len(s.Contract) == 0 {
 		return nil, nil
 	}
-	return plan.Decode(append(append([]byte(nil), s.Contract...), '\n'))
+	var data bytes.Buffer
+	if err := json.Compact(&data, s.Contract); err != nil {
+		return nil, fmt.Errorf("reading the plan in force: %w", err)
+	}
+	data.WriteByte('\n')
+	return plan.Decode(data.Bytes())
 }
 
 // Approve records a person's approval of a gate of the plan in force.

@@ -95,16 +95,7 @@ func (e *Engine) turn(ctx context.Context, s *state.Snapshot, fresh bool, contra
 	sys := e.systems(s.Lineage)
 	defer func() { err = errors.Join(err, sys.close()) }()
 	epoch := providers.Epoch{Number: s.Epoch + 1, Holder: e.Holder.String()}
-	if fresh {
-		if err := e.Store.Fold(s); err != nil {
-			return nil, err
-		}
-	}
-	entries, err := e.opening(s, contract, epoch)
-	if err != nil {
-		return nil, err
-	}
-	if err := state.Commit(e.Store, s, entries...); err != nil {
+	if err := e.open(s, fresh, contract, epoch); err != nil {
 		return nil, err
 	}
 	// The epoch is durable here before it is anywhere else, so that no two turns
@@ -120,6 +111,23 @@ func (e *Engine) turn(ctx context.Context, s *state.Snapshot, fresh bool, contra
 		batchKey: r.batchKey,
 	})
 	return r.run(ctx.Done())
+}
+
+// open records that the turn begins. A new state begins with its contract in it.
+func (e *Engine) open(s *state.Snapshot, fresh bool, contract *plan.Plan, epoch providers.Epoch) error {
+	entries, err := e.opening(s, contract, epoch)
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		return state.Commit(e.Store, s, entries...)
+	}
+	for _, entry := range entries {
+		if err := s.Apply(entry); err != nil {
+			return err
+		}
+	}
+	return e.Store.Fold(s)
 }
 
 // opening returns the entries that begin a turn.
