@@ -45,6 +45,7 @@ func (e *Engine) plan(ctx context.Context, s *state.Snapshot, target Target) (_ 
 		e.notify(Notice{Kind: NoticeObserving, Text: fmt.Sprintf("%d changes of an earlier turn have no recorded outcome; the next apply settles them by observing", len(s.Intents))})
 	}
 	sys := e.systems(s.Lineage)
+	sys.readOnly = true
 	defer func() { err = errors.Join(err, sys.close()) }()
 	planner := planner{engine: e, state: s, systems: sys, schemas: e.schemas(), at: s.Position()}
 	if planner.recorded, err = s.Records(planner.schemas); err != nil {

@@ -20,12 +20,25 @@ type systems struct {
 	lineage string
 	configs map[string]config.Provider
 
-	mu   sync.Mutex
-	open map[string]providers.System
+	// readOnly refuses every effect: nothing but a turn may have one.
+	readOnly bool
+
+	mu    sync.Mutex
+	open  map[string]providers.System
+	slots map[string]chan struct{}
 }
 
+const (
+	// observers is how many objects are observed at once.
+	observers = 8
+	// slots is how many observations and effects run at once on one system.
+	slots = 16
+	// tries is how often an observation is tried whose error is temporary.
+	tries = 3
+)
+
 func (e *Engine) systems(lineage string) *systems {
-	s := &systems{engine: e, lineage: lineage, configs: map[string]config.Provider{}, open: map[string]providers.System{}}
+	s := &systems{engine: e, lineage: lineage, configs: map[string]config.Provider{}, open: map[string]providers.System{}, slots: map[string]chan struct{}{}}
 	for _, p := range e.Program.Providers() {
 		s.configs[p.Address] = p
 	}
@@ -54,7 +67,7 @@ func (s *systems) system(ctx context.Context, address string) (providers.System,
 	if err != nil {
 		return nil, fmt.Errorf("%s (%s): %w", address, p.Where, err)
 	}
-	s.open[address] = sys
+	s.open[address], s.slots[address] = sys, make(chan struct{}, slots)
 	return sys, nil
 }
 
@@ -68,7 +81,9 @@ func (s *systems) resource(ctx context.Context, address, typ string) (providers.
 	if r == nil {
 		return nil, providers.Faultf("See mailmove providers for what each platform can do.", "%s has no resource type %q", address, typ)
 	}
-	return r, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return providers.Decorate(r, providers.Decoration{Tries: tries, Pause: providers.Pause, Slots: s.slots[address], ReadOnly: s.readOnly}), nil
 }
 
 // refresh forgets what the systems have cached.
@@ -144,9 +159,6 @@ type observation struct {
 	value   cty.Value
 	err     error
 }
-
-// observers is how many objects are observed at once.
-const observers = 8
 
 // observe observes the objects, several at a time, and keeps their order.
 func (s *systems) observe(ctx context.Context, requests []request) []observation {

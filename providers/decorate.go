@@ -1,0 +1,129 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Decoration is behaviour that any Resource gets in the same way. The zero value
+// adds nothing.
+type Decoration struct {
+	// Tries is how often an observation is tried whose error is temporary. Effects
+	// are never repeated here: what became of them only observing can tell.
+	Tries int
+	// Pause waits before the next try, or until ctx is done.
+	Pause func(ctx context.Context, try int)
+	// Slots limits how many observations and effects run at once on one system: as
+	// many as the channel's capacity. Decorations of one system share it.
+	Slots chan struct{}
+	// ReadOnly refuses every effect.
+	ReadOnly bool
+}
+
+// ErrReadOnly says that an effect was refused because nothing may be changed now.
+var ErrReadOnly = errors.New("changing a read-only system")
+
+// Pause waits a little longer before each try: 250 ms, 500 ms, 1 s, …
+func Pause(ctx context.Context, try int) {
+	timer := time.NewTimer(250 * time.Millisecond << min(try, 5))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Decorate returns r with the behaviour added.
+func Decorate(r Resource, d Decoration) Resource {
+	if d.Tries > 1 {
+		r = retrying{Resource: r, tries: d.Tries, pause: d.Pause}
+	}
+	if d.Slots != nil {
+		r = limited{Resource: r, slots: d.Slots}
+	}
+	if d.ReadOnly {
+		r = readOnly{Resource: r}
+	}
+	return r
+}
+
+type retrying struct {
+	Resource
+	tries int
+	pause func(context.Context, int)
+}
+
+func (r retrying) Unwrap() any { return r.Resource }
+
+func (r retrying) Observe(ctx context.Context, desired, last cty.Value) (cty.Value, error) {
+	for try := 0; ; try++ {
+		v, err := r.Resource.Observe(ctx, desired, last)
+		var e Error
+		if err == nil || try+1 >= r.tries || ctx.Err() != nil || !errors.As(err, &e) || !e.Temporary() {
+			return v, err
+		}
+		if r.pause != nil {
+			r.pause(ctx, try)
+		}
+	}
+}
+
+type limited struct {
+	Resource
+	slots chan struct{}
+}
+
+func (l limited) Unwrap() any { return l.Resource }
+
+func (l limited) Observe(ctx context.Context, desired, last cty.Value) (cty.Value, error) {
+	l.slots <- struct{}{}
+	defer func() { <-l.slots }()
+	return l.Resource.Observe(ctx, desired, last)
+}
+
+func (l limited) Apply(ctx context.Context, change Change, log Log) (Outcome, cty.Value, error) {
+	l.slots <- struct{}{}
+	defer func() { <-l.slots }()
+	return l.Resource.Apply(ctx, change, log)
+}
+
+// BatchKey implements [Batcher]; "" where the resource does not batch.
+func (l limited) BatchKey(change Change) string { return batchKey(l.Resource, change) }
+
+// ApplyBatch implements [Batcher].
+func (l limited) ApplyBatch(ctx context.Context, changes []Change, logs []Log) []Result {
+	l.slots <- struct{}{}
+	defer func() { <-l.slots }()
+	b, _ := As[Batcher](l.Resource)
+	return b.ApplyBatch(ctx, changes, logs)
+}
+
+func batchKey(r Resource, change Change) string {
+	if b, ok := As[Batcher](r); ok {
+		return b.BatchKey(change)
+	}
+	return ""
+}
+
+type readOnly struct{ Resource }
+
+func (r readOnly) Unwrap() any { return r.Resource }
+
+func (r readOnly) Apply(context.Context, Change, Log) (Outcome, cty.Value, error) {
+	return NotApplied, cty.NilVal, ErrReadOnly
+}
+
+// BatchKey implements [Batcher]; "" where the resource does not batch.
+func (r readOnly) BatchKey(change Change) string { return batchKey(r.Resource, change) }
+
+// ApplyBatch implements [Batcher].
+func (r readOnly) ApplyBatch(_ context.Context, changes []Change, _ []Log) []Result {
+	results := make([]Result, len(changes))
+	for i := range results {
+		results[i] = Result{Outcome: NotApplied, Err: ErrReadOnly}
+	}
+	return results
+}
