@@ -34,6 +34,8 @@ type Endpoint struct {
 	Name string
 	// SMTP, IMAP, POP3, Submission are ports; 0 means the service's standard port.
 	SMTP, IMAP, POP3, Submission int
+	// Relay is the port at which the server takes mail from its peer; 0 means SMTP.
+	Relay int
 }
 
 // An OutcomeError tells what is known of an effect that failed.
@@ -175,7 +177,8 @@ type RouteMode string
 const (
 	// Local: delivered into the mailbox here.
 	Local RouteMode = "local"
-	// Hold: accepted, and queued until the route changes.
+	// Hold: accepted, and queued until the route changes, also what a trusted peer
+	// hands over.
 	Hold RouteMode = "hold"
 	// Relay: passed on to the peer, envelope and content unchanged.
 	Relay RouteMode = "relay"
@@ -195,8 +198,9 @@ type Router interface {
 	// Routes returns the routes in force; an address without a route of ours is Local.
 	Routes(ctx context.Context, addresses []Address) (map[Address]Route, error)
 	// SetRoutes makes the routes so and returns when they are in force: after Hold
-	// and Relay no delivery into the mailbox is under way or can begin; after any
-	// change what was held goes on by the new route.
+	// no delivery is under way or can begin, neither into the mailbox nor to a peer;
+	// after Relay none into the mailbox but of what a trusted peer hands over; after
+	// any change what was held goes on by the new route.
 	SetRoutes(ctx context.Context, op string, routes map[Address]Route) error
 }
 
@@ -237,7 +241,10 @@ type Doorkeeper interface {
 // server by itself makes the account relayed and proxied to the peer; or the
 // deadline, after which the account is local and open again. It survives a reboot.
 type Sentry interface {
-	// Arm begins a handoff. Arming the same op again moves the deadline.
+	// Arm begins a handoff. Arming the same op again moves the deadline, or, if it
+	// has expired, begins anew; an op that is committed stays so. An account has one
+	// handoff at a time: an undecided one of another op expires thereby, without a
+	// change of the account's route and login.
 	Arm(ctx context.Context, op string, account Address, peer Endpoint, within time.Duration) error
 	// Commit decides the handoff. Nil means that it is decided for the peer, now or
 	// by an earlier call. [ErrExpired] means that the deadline came first.
@@ -245,7 +252,8 @@ type Sentry interface {
 	// Handoff returns the state of op.
 	Handoff(ctx context.Context, op string) (HandoffState, error)
 	// Disarm ends op: after commit it completes what is left to do for the peer,
-	// otherwise it makes the account local and open again. It returns when that is in force.
+	// if it is armed it makes the account local and open again, otherwise it does
+	// nothing. It returns when that is in force.
 	Disarm(ctx context.Context, op string) error
 }
 
@@ -292,7 +300,8 @@ type Copier interface {
 	// The peer's store must be out of use; what it has that this one has not is removed there.
 	Copy(ctx context.Context, job CopyJob, log providers.Log) (Pass, error)
 	// Compare compares the stores of the accounts here and on the peer without
-	// trusting any record of what was copied.
+	// trusting any record of what was copied. Of an account that the peer does not
+	// have everything is missing there.
 	Compare(ctx context.Context, peer Server, accounts []Address, depth Depth) (map[Address]Comparison, error)
 }
 
