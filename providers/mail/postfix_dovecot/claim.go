@@ -1,0 +1,117 @@
+package postfix_dovecot
+
+import (
+	"context"
+	_ "embed"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mailmove/mailmove/providers/mail"
+	"github.com/mailmove/mailmove/providers/remote"
+)
+
+//go:embed scripts/claim.sh
+var claimScript string
+
+//go:embed scripts/park.sh
+var parkScript string
+
+var _ mail.Claimer = (*System)(nil)
+
+// Claimed implements [mail.Claimer].
+func (s *System) Claimed(ctx context.Context) (bool, error) {
+	res, err := s.runner.Run(ctx, remote.Command{Name: "look for our hooks", Script: claimScript, Args: []string{"claimed"}})
+	return strings.TrimSpace(string(res.Stdout)) == "yes", err
+}
+
+// Claim implements [mail.Claimer].
+func (s *System) Claim(ctx context.Context, op string) error {
+	l, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	var in strings.Builder
+	for _, f := range []struct{ name, content string }{
+		{"homes.sh", homesScript},
+		{"park.sh", parkScript},
+		{"first.conf", firstConf},
+		{"last.conf", l.lastConf()},
+		{"settings", l.settings(s.endpoint.Relay)},
+	} {
+		in.WriteString("=== " + f.name + "\n" + f.content)
+	}
+	_, err = s.runner.Run(ctx, remote.Command{Name: "install our hooks", Script: claimScript,
+		Args: []string{"claim", strconv.Itoa(s.endpoint.Relay)}, Stdin: []byte(in.String())})
+	s.Refresh()
+	return refusal(err)
+}
+
+// Unclaim implements [mail.Claimer].
+func (s *System) Unclaim(ctx context.Context, op string) error {
+	_, err := s.runner.Run(ctx, remote.Command{Name: "remove our hooks", Script: claimScript, Args: []string{"unclaim"}})
+	s.Refresh()
+	return refusal(err)
+}
+
+// firstConf is conf.d/00-mailmove.conf. The order of the passdbs is that of
+// derive_login in homes.sh. No lookup of ours is logged: most find nothing.
+const firstConf = `# Written by mailmove, for the time of a migration.
+passdb {
+  driver = passwd-file
+  args = username_format=%Lu /etc/dovecot/mailmove/closed/%s/%Lu
+  deny = yes
+  auth_verbose = no
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%Lu /etc/dovecot/mailmove/held/%s/%Lu
+  result_success = continue-ok
+  result_failure = continue
+  auth_verbose = no
+}
+passdb {
+  driver = checkpassword
+  args = /etc/dovecot/mailmove/park.sh
+  skip = unauthenticated
+  result_success = return-ok
+  result_failure = return-fail
+  result_internalfail = return-fail
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%Lu /etc/dovecot/mailmove/from/%{real_rip}/%s/%Lu
+  result_success = return-ok
+  result_failure = continue
+  auth_verbose = no
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%Lu /etc/dovecot/mailmove/away/%s/%Lu
+  result_success = return-ok
+  result_failure = continue
+  auth_verbose = no
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%Lu /etc/dovecot/mailmove/guard%{passdb:mailmove}/%s/%Lu
+  result_failure = continue
+  result_internalfail = return-fail
+  auth_verbose = no
+}
+`
+
+// lastConf is conf.d/zz-mailmove.conf, which comes after the administrator's.
+func (l *layout) lastConf() string {
+	var b strings.Builder
+	b.WriteString("# Written by mailmove, for the time of a migration: waiting and proxied logins\n" +
+		"# keep their connection to a login process, and all come from the peer's address.\n")
+	protocols := strings.Fields(find(l.dovecot, "protocols"))
+	for _, p := range []struct{ protocol, service string }{{"imap", "imap-login"}, {"pop3", "pop3-login"}, {"sieve", "managesieve-login"}} {
+		if slices.Contains(protocols, p.protocol) {
+			b.WriteString("service " + p.service + " {\n  service_count = 0\n  client_limit = 1000\n}\n" +
+				"protocol " + p.protocol + " {\n  mail_max_userip_connections = 1000\n}\n")
+		}
+	}
+	return b.String()
+}

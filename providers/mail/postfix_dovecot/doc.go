@@ -1,0 +1,67 @@
+// Package postfix_dovecot is the platform of mail servers that run Postfix and
+// Dovecot 2.3, with virtual users in a passwd-file and indexed maps.
+//
+// # What it does on a server
+//
+// A claim (claim.go) installs hooks once; afterwards every change is a file that
+// is put in place by rename, and neither Postfix nor Dovecot is reloaded again.
+//
+//   - Postfix: transport_maps has our map first; four services in master.cf.
+//     mmhold leads to a socket that does not exist, so its mail stays queued;
+//     mmrelay is the SMTP client towards the peer; mmseen tells which map is in
+//     use; and the peer's door, an smtpd on a port of its own.
+//   - Dovecot: conf.d/00-mailmove.conf with passdbs that look for one small file per
+//     account and service below /etc/dovecot/mailmove, and a userdb that guards
+//     the store of an account that is not at home. An account of which no file
+//     speaks is served as ever.
+//   - cron (or a systemd timer) runs /var/lib/mailmove/homes/homes tick each minute.
+//
+// # The peer's door
+//
+// Relayed mail does not go to the peer's port 25: there it would meet the
+// policies that outsiders meet (SPF above all, since the envelope is an
+// outsider's and the address ours), and its aliases would be expanded a second
+// time, so that an alias that keeps a copy makes two. The door takes mail from
+// trusted peers only, for the trusted domain only, past filters, milters and
+// limits, expands nothing, and answers 450 to everything else, so that nothing
+// that goes through it ever bounces.
+//
+// # Home, away, left
+//
+// A server on which an account is not at home relays its mail and proxies its
+// logins to the peer. Away ([mail.Relay], [mail.Proxied]) is the account that is
+// not yet or no longer ours to decide about: what the peer hands over is kept.
+// Left is what a committed handoff makes: the home was here, and everything goes
+// to the peer, what the peer handed over included. Were that kept, mail that
+// reached the new server before it knew of the commit would come here and stay in
+// the store that has just been left. With one server away and one left nothing can
+// run in a circle; therefore a handoff makes the target away before it commits.
+//
+// # How a login waits
+//
+// While an account is parked, its right password is found by a passdb of ours and
+// a program (park.sh) waits until the account's file is gone, and then answers
+// "here" or "there": the decision is made after the wait, never before. Wrong
+// passwords are refused at once. Submission is served by the administrator's
+// passdb as ever, since Postfix does not wait longer than 10 seconds. A login that
+// was authenticated before and gets to its session later is stopped by the
+// userdb. Waiting and proxied logins need login processes that serve more than one
+// connection: conf.d/zz-mailmove.conf sets service_count = 0 (Dovecot's default
+// ends at 100 connections).
+//
+// # How a route is known to be in force
+//
+// Postfix' queue manager keeps the last answer about an address for 30 seconds,
+// and trivial-rewrite keeps a map that was replaced for 10: a message with the
+// sender and the recipient of the one before was delivered by the old route after
+// the new map was in place. Each version of our map has a number; SetRoutes sends
+// probe messages, each to an address of its own, until one has gone the way of the
+// new number, and then waits for the deliveries that had begun. It takes up to
+// ten seconds for any number of addresses.
+//
+// # What is left to the administrator
+//
+// SQL and LDAP back ends, Dovecot 2.4, and passwd-files that are looked up by
+// anything but the whole address are refused with a sentence. The passwords of
+// proxied logins are checked here against the hash as it was at the handoff.
+package postfix_dovecot

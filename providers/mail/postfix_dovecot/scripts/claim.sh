@@ -1,0 +1,236 @@
+#!/bin/sh
+# claim.sh: install and remove mailmove's hooks in Postfix and Dovecot.
+#
+#	claim PORT     standard input: homes.sh, park.sh, the two Dovecot drop-ins and
+#	               the settings, each after a line "=== NAME"
+#	unclaim
+#	claimed        prints yes or no
+set -eu
+umask 077
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+state=${MAILMOVE_STATE:-/var/lib/mailmove}
+homes=$state/homes
+maps=/etc/postfix/mailmove
+doors=/etc/dovecot/mailmove
+first=/etc/dovecot/conf.d/00-mailmove.conf
+last=/etc/dovecot/conf.d/zz-mailmove.conf
+cron=/etc/cron.d/mailmove
+unit=/etc/systemd/system/mailmove
+
+die() {
+	printf '%s\n' "$*" >&2
+	exit 1
+}
+
+setting() { sed -n "s/^$1=//p" "$homes/settings"; }
+
+# in_force: Dovecot uses our passdbs, shown by one of an account that is nobody's.
+in_force() {
+	[ -d "$doors/away/imap" ] || return 1
+	echo 'mailmove-look:{PLAIN}mailmove-look::::::' >"$doors/away/imap/mailmove-look"
+	chgrp "$(setting auth_group)" "$doors/away/imap/mailmove-look"
+	chmod 640 "$doors/away/imap/mailmove-look"
+	found=0
+	doveadm auth test -x service=imap mailmove-look mailmove-look >/dev/null 2>&1 || found=1
+	rm -f "$doors/away/imap/mailmove-look"
+	return "$found"
+}
+
+# without_deliveries COMMAND...: run it while nothing is being delivered to
+# Dovecot: a reload in the middle of a delivery saves the mail, reports a failure,
+# and Postfix delivers it again.
+without_deliveries() {
+	transport=$(setting delivery)
+	transport=${transport%%:*}
+	if [ "$transport" != lmtp ]; then
+		"$@"
+		return
+	fi
+	if [ ! -e "$homes/defer_before" ]; then
+		postconf -h defer_transports >"$homes/defer_before.new"
+		mv "$homes/defer_before.new" "$homes/defer_before"
+	fi
+	postconf -e "defer_transports = $(cat "$homes/defer_before") $transport"
+	postfix reload >/dev/null 2>&1
+	master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
+	i=0
+	while pgrep -P "$master" -x "$transport" >/dev/null; do
+		i=$((i + 1))
+		if [ "$i" -gt 1200 ]; then
+			resume
+			die 'deliveries to Dovecot have not paused for two minutes'
+		fi
+		sleep 0.1
+	done
+	rc=0
+	"$@" || rc=$?
+	resume
+	return "$rc"
+}
+
+# resume: deliveries go on as before without_deliveries, and at once.
+resume() {
+	[ -e "$homes/defer_before" ] || return 0
+	before=$(cat "$homes/defer_before")
+	if [ -n "$before" ]; then postconf -e "defer_transports = $before"; else postconf -X defer_transports; fi
+	rm -f "$homes/defer_before"
+	postfix reload >/dev/null 2>&1
+	postqueue -j | sed -n '/deferred transport/s/.*"queue_id": "\([^"]*\)".*/\1/p' | while read -r id; do postqueue -i "$id" || :; done
+}
+
+# reload_dovecot WANTED: until the passdbs are in force (0) or no longer (1).
+reload_dovecot() {
+	doveadm reload
+	i=0
+	while :; do
+		now=0
+		in_force || now=1
+		[ "$now" != "$1" ] || return 0
+		i=$((i + 1))
+		[ "$i" -le 100 ] || return 1
+		sleep 0.1
+	done
+}
+
+unpack() {
+	mkdir -p "$homes/in"
+	awk -v dir="$homes/in" '/^=== / { name = $2; next } { print > (dir "/" name) }'
+	sync "$homes"/in/*
+}
+
+install_files() {
+	mv "$homes/in/settings" "$homes/settings"
+	chmod 755 "$homes/in/homes.sh"
+	mv "$homes/in/homes.sh" "$homes/homes"
+	mkdir -p "$maps" "$doors"
+	chmod 755 "$maps"
+	for directory in held away kept guard closed; do
+		for service in imap pop3 sieve smtp; do mkdir -p "$doors/$directory/$service"; done
+	done
+	mkdir -p "$doors/from"
+	chmod 755 "$homes/in/park.sh"
+	mv "$homes/in/park.sh" "$doors/park.sh"
+	chgrp -R "$(setting auth_group)" "$doors"
+	find "$doors" -type d -exec chmod 750 {} +
+	mkdir -p "$maps/seen"
+	chown nobody "$maps/seen"
+	chmod 755 "$maps/seen"
+}
+
+# clock: what runs the dead-man's timer after a reboot, each minute.
+install_clock() {
+	if pgrep -x cron >/dev/null || pgrep -x crond >/dev/null; then
+		echo "* * * * * root [ ! -x $homes/homes ] || $homes/homes tick >/dev/null 2>&1" >"$cron.new"
+		chmod 644 "$cron.new"
+		mv "$cron.new" "$cron"
+	elif [ -d /run/systemd/system ]; then
+		printf '[Unit]\nDescription=mailmove: end overdue handoffs\n[Service]\nType=oneshot\nExecStart=%s tick\n' "$homes/homes" >"$unit.service"
+		printf '[Unit]\nDescription=mailmove: end overdue handoffs\n[Timer]\nOnBootSec=10\nOnCalendar=minutely\nPersistent=true\n[Install]\nWantedBy=timers.target\n' >"$unit.timer"
+		systemctl daemon-reload
+		systemctl enable --now mailmove.timer
+	else
+		die 'neither cron nor systemd runs here: after a reboot nothing could reopen an account'
+	fi
+}
+
+hook_postfix() {
+	[ -e "$homes/main.cf.before" ] || cp -p /etc/postfix/main.cf "$homes/main.cf.before"
+	[ -e "$homes/master.cf.before" ] || cp -p /etc/postfix/master.cf "$homes/master.cf.before"
+	type=$(setting map_type)
+	ours="$type:$maps/transport"
+	theirs=$(postconf -h transport_maps)
+	case ", $theirs," in
+	*", $ours,"*) ;;
+	*) postconf -e "transport_maps = $ours${theirs:+, $theirs}" ;;
+	esac
+	postconf -e 'mmrelay_destination_recipient_limit = 1'
+	postconf -M 'mmhold/unix=mmhold unix - - n - - lmtp'
+	# shellcheck disable=SC2016 # Postfix expands it
+	postconf -M 'mmseen/unix=mmseen unix - n n - 1 pipe user=nobody argv=/bin/mkdir -p '"$maps/seen/"'${nexthop}'
+	postconf -M 'mmrelay/unix=mmrelay unix - - n - - smtp -o smtp_tls_security_level=may -o smtp_fallback_relay= -o smtp_header_checks= -o smtp_generic_maps= -o smtp_bind_address= -o syslog_name=postfix/mailmove'
+	map() { printf '%s' "$type:$maps/$1"; }
+	postconf -M "$1/inet=$1 inet n - n - - smtpd -o syslog_name=postfix/mailmove -o mynetworks= -o smtpd_client_restrictions=check_client_access,$(map peers),reject -o smtpd_helo_required=no -o smtpd_helo_restrictions= -o smtpd_sender_restrictions= -o smtpd_relay_restrictions=reject_unauth_destination -o smtpd_recipient_restrictions=check_recipient_access,$(map kept),check_recipient_access,$(map domains),reject -o smtpd_data_restrictions= -o smtpd_end_of_data_restrictions= -o smtpd_milters= -o smtpd_milter_maps= -o content_filter= -o smtpd_proxy_filter= -o smtpd_sasl_auth_enable=no -o receive_override_options=no_address_mappings,no_header_body_checks,no_milters -o smtpd_reject_unlisted_recipient=yes -o unknown_virtual_mailbox_reject_code=450 -o unknown_local_recipient_reject_code=450 -o unknown_relay_recipient_reject_code=450 -o relay_domains_reject_code=450 -o access_map_reject_code=450 -o reject_code=450 -o smtpd_client_connection_count_limit=0 -o smtpd_client_event_limit_exceptions=static:all -o smtpd_error_sleep_time=0 -o smtpd_hard_error_limit=1000 -o smtpd_discard_ehlo_keywords= -o strict_rfc821_envelopes=no"
+	cp -p /etc/postfix/main.cf "$homes/main.cf.after"
+	cp -p /etc/postfix/master.cf "$homes/master.cf.after"
+	postfix check
+	postfix reload >/dev/null 2>&1
+}
+
+claim() {
+	mkdir -p "$homes"
+	resume
+	unpack
+	install_files
+	install_clock
+	"$homes/homes" derive
+	hook_postfix "$1"
+	if [ ! -e "$last" ] || ! cmp -s "$homes/in/first.conf" "$first" || ! cmp -s "$homes/in/last.conf" "$last" || ! in_force; then
+		chmod 644 "$homes"/in/*.conf
+		cp -p "$homes/in/last.conf" "$last"
+		cp -p "$homes/in/first.conf" "$first"
+		if ! doveconf -n >/dev/null 2>"$homes/in/errors"; then
+			rm -f "$first" "$last"
+			die "Dovecot refuses the hooks: $(head -n 3 "$homes/in/errors")"
+		fi
+		without_deliveries reload_dovecot 0 || die "Dovecot does not use the hooks: does dovecot.conf include conf.d/*.conf before it defines a passdb?"
+	fi
+	rm -rf "$homes/in"
+	date +%s >"$homes/claimed.new"
+	mv "$homes/claimed.new" "$homes/claimed"
+}
+
+# put_back FILE: as it was, if nobody changed it since; otherwise our part leaves.
+put_back() {
+	[ -e "$homes/$1.before" ] || return 0
+	if cmp -s "/etc/postfix/$1" "$homes/$1.after"; then
+		cp -p "$homes/$1.before" "/etc/postfix/.$1.mailmove"
+		sync "/etc/postfix/.$1.mailmove"
+		mv "/etc/postfix/.$1.mailmove" "/etc/postfix/$1"
+	elif [ "$1" = main.cf ]; then
+		theirs=$(postconf -h transport_maps | sed "s|$(setting map_type):$maps/transport||; s/^[ ,]*//")
+		if [ -n "$theirs" ]; then postconf -e "transport_maps = $theirs"; else postconf -X transport_maps; fi
+		postconf -X mmrelay_destination_recipient_limit
+	else
+		postconf -MX mmhold/unix mmseen/unix mmrelay/unix "$(setting port)/inet"
+	fi
+}
+
+unclaim() {
+	[ -e "$homes/settings" ] || return 0
+	resume
+	for table in routes logins trusts; do
+		[ ! -s "$homes/$table" ] || die "the server still has $table in force: $(head -n 1 "$homes/$table")"
+	done
+	if postqueue -j | grep -q 'mailmove-hold'; then die 'mail that was held for a handoff is still queued'; fi
+	if [ -e "$first" ] || [ -e "$last" ]; then
+		rm -f "$first" "$last"
+		without_deliveries reload_dovecot 1 || die 'Dovecot still uses the hooks after a reload'
+	fi
+	put_back main.cf
+	put_back master.cf
+	postfix reload >/dev/null 2>&1
+	rm -f "$cron"
+	if [ -e "$unit.timer" ]; then
+		systemctl disable --now mailmove.timer
+		rm -f "$unit.timer" "$unit.service"
+		systemctl daemon-reload
+	fi
+	rm -rf "$maps" "$doors" "$homes"
+}
+
+case $1 in
+claim)
+	shift
+	claim "$@"
+	;;
+unclaim) unclaim ;;
+claimed)
+	if [ -e "$homes/claimed" ] && [ -e "$first" ] && postconf -h transport_maps | grep -q "$maps/transport" && in_force; then
+		echo yes
+	else
+		echo no
+	fi
+	;;
+*) die "unknown command $1" ;;
+esac

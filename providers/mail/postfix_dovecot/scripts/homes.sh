@@ -1,0 +1,491 @@
+#!/bin/sh
+# homes.sh: what a mail server itself must know of a move: the routes and logins
+# of accounts whose mail or sessions go elsewhere, and the handoffs under way.
+#
+# The tables routes, logins, trusts and the handoffs' decision files below
+# $state/homes are the truth. Postfix' maps and Dovecot's passwd-files are derived
+# from them and can be made again at any time; every command does so for what it
+# changed, and "tick", which cron runs each minute, for what a crash left undone.
+# Tables are replaced by rename under one lock, so every instant shows the state
+# before or after a command.
+#
+#	trust PEER DOMAIN on|off
+#	routes              standard input: ADDRESS MODE HOST PORT
+#	logins              standard input: ADDRESS LOGIN MODE HOST NAME IMAP POP3
+#	arm OP SECONDS      standard input: a routes line and a logins line, as after commit;
+#	                    prints armed, committed or expired
+#	commit OP           prints committed or expired
+#	disarm OP           prints committed or expired
+#	handoff OP          prints never armed, armed, committed or expired
+#	tick                what has to be done by now
+#	derive              makes Postfix' maps from the tables
+#	show                prints the tables
+#
+# Modes of routes: local hold relay left. Modes of logins: open closed parked
+# proxied left. "left" is relay and proxied for an account whose home was here:
+# what the peer hands over is passed on as well (see the package's comment).
+set -eu
+umask 077
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+state=${MAILMOVE_STATE:-/var/lib/mailmove}
+homes=$state/homes
+maps=/etc/postfix/mailmove
+doors=/etc/dovecot/mailmove
+services='imap pop3 sieve'
+
+die() {
+	printf '%s\n' "$*" >&2
+	exit 1
+}
+
+# setting NAME: a line NAME=value of the file that the claim wrote.
+setting() { sed -n "s/^$1=//p" "$homes/settings"; }
+
+# put FILE: standard input becomes FILE, whole and durable, or nothing changes.
+put() {
+	cat >"$1.new"
+	sync "$1.new"
+	mv "$1.new" "$1"
+	sync "${1%/*}"
+}
+
+# locked COMMAND...: run it alone. Nothing that waits for mail or users to move
+# is done under the lock, since the dead-man's timer needs it.
+locked() {
+	(
+		flock -w 60 9 || die 'another command holds the lock of the homes for a minute'
+		"$@"
+	) 9>"$homes/lock"
+}
+
+# merge TABLE: standard input replaces the lines of TABLE with the same first
+# word; a line whose mode, word $2, is local or open only removes.
+merge() {
+	touch "$homes/$1"
+	cat >"$homes/$1.changes"
+	awk -v mode="$2" '
+		NR == FNR { changed[$1] = 1; if ($mode != "local" && $mode != "open") print; next }
+		!($1 in changed)' "$homes/$1.changes" "$homes/$1" | sort | put "$homes/$1"
+	rm -f "$homes/$1.changes"
+}
+
+# --- mail -------------------------------------------------------------------
+
+# build MAP: the text MAP becomes the map that Postfix reads, by rename. Built in
+# place, a map that is half written makes smtpd answer "550 User unknown".
+build() {
+	type=$(setting map_type)
+	case $type in
+	hash | btree) ext=.db ;;
+	lmdb) ext=.lmdb ;;
+	cdb) ext=.cdb ;;
+	texthash) ext= ;;
+	esac
+	if [ -n "$ext" ]; then
+		rm -f "$maps/$1.in" "$maps/$1.in$ext"
+		cp "$maps/$1.new" "$maps/$1.in"
+		postmap "$type:$maps/$1.in"
+		chmod 644 "$maps/$1.in$ext"
+		sync "$maps/$1.in$ext"
+	fi
+	chmod 644 "$maps/$1.new"
+	sync "$maps/$1.new"
+	mv "$maps/$1.new" "$maps/$1"
+	if [ -n "$ext" ]; then
+		mv "$maps/$1.in$ext" "$maps/$1$ext"
+		rm -f "$maps/$1.in"
+	fi
+	sync "$maps"
+}
+
+# derive_mail: the maps, from the tables. Each transport map has a number of its
+# own in the probe's entry, by which settle recognises it.
+derive_mail() {
+	touch "$homes/routes" "$homes/trusts"
+	number=$(($(cat "$homes/number" 2>/dev/null || echo 0) + 1))
+	echo "$number" | put "$homes/number"
+	awk '{ print $1, "OK" }' "$homes/trusts" | sort -u >"$maps/peers.new"
+	awk '{ print $2, "OK" }' "$homes/trusts" | sort -u >"$maps/domains.new"
+	awk -v to="$(setting delivery)" '$2 == "relay" { print $1, "FILTER", to }' "$homes/routes" >"$maps/kept.new"
+	{
+		echo "probe.mailmove.invalid mmseen:$number"
+		awk '
+			$2 == "hold" { print $1, "mmhold:unix:private/mailmove-hold" }
+			$2 == "relay" || $2 == "left" { print $1, "mmrelay:[" $3 "]:" $4 }' "$homes/routes"
+	} >"$maps/transport.new"
+	for map in peers domains kept transport; do build "$map"; done
+}
+
+# queued QUEUE: the ids of messages in QUEUE for one of the addresses in
+# $work/addresses, plus-addresses included. One message is one line of JSON; a
+# quote within a string is escaped there, so the separator is unmistakable.
+queued() {
+	postqueue -j | awk -v queue="\"queue_name\": \"$1\"" -v delimiters="$(setting delimiter)" '
+		NR == FNR { wanted[$1] = 1; next }
+		index($0, queue) {
+			n = split($0, part, "\"address\": \"")
+			id = $0; sub(/.*"queue_id": "/, "", id); sub(/".*/, "", id)
+			for (i = 2; i <= n; i++) {
+				address = part[i]; sub(/".*/, "", address); address = tolower(address)
+				at = index(address, "@"); plain = address
+				for (j = 2; j < at; j++)
+					if (index(delimiters, substr(address, j, 1))) {
+						plain = substr(address, 1, j - 1) substr(address, at); break
+					}
+				if ((address in wanted) || (plain in wanted)) { print id; break }
+			}
+		}' "$work/addresses" - | sort -u
+}
+
+# settle: return when the queue manager uses the map of now. It keeps its last
+# answer for 30 seconds and trivial-rewrite keeps a replaced map for 10, so only a
+# message that went the new way proves it; each probe has an address of its own.
+settle() {
+	want=$(cat "$homes/number")
+	seen=$(setting seen)
+	i=0
+	while [ "$i" -lt 60 ]; do
+		i=$((i + 1))
+		printf 'Subject: mailmove looks which map is in use\n\n' |
+			sendmail -i -f '' "$want-$i-$$@probe.mailmove.invalid"
+		j=0
+		while [ "$j" -lt 5 ]; do
+			for found in "$seen"/*; do
+				found=${found##*/}
+				if [ "$found" = '*' ]; then continue; fi
+				if [ "$found" -ge "$want" ]; then return; fi
+				# An older map, still in use a moment ago.
+				rmdir "$seen/$found" 2>/dev/null || :
+			done
+			sleep 0.2
+			j=$((j + 1))
+		done
+	done
+	die "Postfix has not taken the new routes into use within a minute; see the mail log for mailmove.invalid"
+}
+
+# finish_deliveries: return when no delivery that was begun by an older map goes on.
+finish_deliveries() {
+	queued active >"$work/before"
+	i=0
+	while [ -s "$work/before" ]; do
+		i=$((i + 1))
+		[ "$i" -le 600 ] || die "a delivery has been going on for five minutes: message $(head -n 1 "$work/before")"
+		sleep 0.5
+		queued active >"$work/now"
+		comm -12 "$work/before" "$work/now" >"$work/both"
+		mv "$work/both" "$work/before"
+	done
+}
+
+# release: what was held for the addresses is tried now.
+release() {
+	queued deferred >"$work/held"
+	while read -r id; do postqueue -i "$id" || :; done <"$work/held"
+}
+
+# --- logins -----------------------------------------------------------------
+
+# hash_of LOGIN: the password hash as this server keeps it.
+hash_of() {
+	case $(setting users) in
+	system) getent shadow "$1" | awk -F: '$2 != "" { print "{CRYPT}" $2 }' ;;
+	*) awk -F: -v login="$1" -v scheme="$(setting scheme)" '
+		$1 == login { print ($2 ~ /^[{]/ ? "" : "{" scheme "}") $2; exit }' "$(setting users)" ;;
+	esac
+}
+
+# door DIRECTORY SERVICE LOGIN LINE: the passwd-file that Dovecot finds there.
+door() {
+	printf '%s\n' "$4" >"$doors/$1/$2/.$3.new"
+	chgrp "$(setting auth_group)" "$doors/$1/$2/.$3.new"
+	chmod 640 "$doors/$1/$2/.$3.new"
+	sync "$doors/$1/$2/.$3.new"
+	mv "$doors/$1/$2/.$3.new" "$doors/$1/$2/$3"
+}
+
+shut() { for service in $services; do rm -f "$doors/$1/$service/$2"; done; }
+
+# proxy_fields SERVICE HOST NAME IMAP POP3: where a session goes.
+proxy_fields() {
+	case $1 in
+	imap) port=$4 plain=143 tls=993 ;;
+	pop3) port=$5 plain=110 tls=995 ;;
+	sieve) port=4190 plain=4190 tls=none ;;
+	esac
+	if [ "$3" = - ]; then
+		where="host=$2" check=any-cert
+	else
+		where="host=$3 hostip=$2" check=yes
+	fi
+	if [ "$port" = "$tls" ]; then
+		echo "proxy=y $where port=$port ssl=$check"
+	else
+		[ "$port" != 0 ] || port=$plain
+		echo "proxy=y $where port=$port starttls=$check"
+	fi
+}
+
+# derive_login ADDRESS LOGIN MODE HOST NAME IMAP POP3: the passwd-files of one
+# account. The order is such that whoever looks in between waits or is sent away,
+# but never gets into a store that is not the home: guard first, held last.
+derive_login() {
+	login=$2
+	if [ "$3" = open ]; then
+		for old in closed guard kept away held; do shut "$old" "$login"; done
+		return
+	fi
+	hash=$(hash_of "$login")
+	[ -n "$hash" ] || die "$login has no password hash on this server"
+	for service in $services; do
+		door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"
+		case $3 in
+		closed) door closed "$service" "$login" "$login:" ;;
+		parked) door held "$service" "$login" "$login:$hash::::::" ;;
+		proxied | left) door away "$service" "$login" "$login:$hash:::::: $(proxy_fields "$service" "$4" "$5" "$6" "$7")" ;;
+		esac
+		[ "$3" != proxied ] || door kept "$service" "$login" "$login:$hash:::::: mailmove=kept"
+	done
+	case $3 in
+	closed) : >"$doors/closed/smtp/$login" && door closed smtp "$login" "$login:" ;;
+	parked) shut kept "$login" && shut away "$login" ;;
+	left) shut kept "$login" ;;
+	esac
+	[ "$3" = closed ] || { shut closed "$login" && rm -f "$doors/closed/smtp/$login"; }
+	[ "$3" = parked ] || shut held "$login"
+}
+
+# flush_auth: an authentication cache would go on answering as before.
+flush_auth() {
+	[ "$(doveconf -h auth_cache_size 2>/dev/null || echo 0)" = 0 ] || doveadm auth cache flush >/dev/null
+}
+
+# sessions: "LOGIN PID" of each session of the logins in $work/logins.
+sessions() {
+	doveadm -f tab who -1 2>/dev/null | awk -F '\t' '
+		NR == FNR { wanted[$1] = 1; next }
+		FNR > 1 && ($1 in wanted) && $2 != "lmtp" { print $1, $3 }' "$work/logins" -
+}
+
+# entering: processes that serve a session which Dovecot does not list yet.
+entering() {
+	ps -eo pid=,comm= | awk '$2 == "imap" || $2 == "pop3" || $2 == "managesieve" { print $1 }' | sort >"$work/processes"
+	doveadm -f tab who -1 2>/dev/null | awk -F '\t' 'FNR > 1 { print $3 }' | sort -u >"$work/listed"
+	comm -23 "$work/processes" "$work/listed"
+}
+
+# empty: end the sessions of the logins in $work/logins. A login that passed the
+# guard before it was there may still be on its way in: it is waited for.
+empty() {
+	entering >"$work/entering"
+	i=0
+	quiet=0
+	while [ "$quiet" -lt 2 ]; do
+		i=$((i + 1))
+		[ "$i" -le 300 ] || die "sessions do not end: $(sessions | head -n 3 | tr '\n' ' ')"
+		sessions >"$work/sessions"
+		if [ -s "$work/sessions" ]; then
+			quiet=0
+			awk '{ print $1 }' "$work/sessions" | sort -u | while read -r login; do doveadm kick "$login" >/dev/null 2>&1 || :; done
+		else
+			entering | comm -12 "$work/entering" - >"$work/still"
+			mv "$work/still" "$work/entering"
+			# A process that serves nobody (process_min_avail) stays unlisted for ever.
+			if [ ! -s "$work/entering" ] || [ "$i" -gt 20 ]; then quiet=$((quiet + 1)); fi
+		fi
+		sleep 0.1
+	done
+}
+
+# --- commands ---------------------------------------------------------------
+
+set_routes() {
+	merge routes 2 <"$work/input"
+	derive_mail
+}
+
+routes() {
+	cat >"$work/input"
+	awk '{ print $1 }' "$work/input" >"$work/addresses"
+	locked set_routes
+	settle
+	awk '$2 != "local" { print $1 }' "$work/input" >"$work/moved"
+	if [ -s "$work/moved" ]; then finish_deliveries; fi
+	awk '$2 != "hold" { print $1 }' "$work/input" >"$work/addresses"
+	if [ -s "$work/addresses" ]; then release; fi
+}
+
+set_logins() {
+	merge logins 3 <"$work/input"
+	while read -r address login mode host name imap pop3; do
+		derive_login "$address" "$login" "$mode" "$host" "$name" "$imap" "$pop3"
+	done <"$work/input"
+	flush_auth
+}
+
+logins() {
+	cat >"$work/input"
+	awk '$3 != "open" { print $2 }' "$work/input" >"$work/logins"
+	locked set_logins
+	if [ -s "$work/logins" ]; then empty; fi
+}
+
+set_trust() {
+	touch "$homes/trusts"
+	{
+		awk -v peer="$1" -v domain="$2" '!($1 == peer && $2 == domain)' "$homes/trusts"
+		[ "$3" = off ] || echo "$1 $2"
+	} | sort -u | put "$homes/trusts"
+	# Dovecot looks below the address that a login really comes from.
+	if grep -q "^$1 " "$homes/trusts"; then ln -sfn ../kept "$doors/from/$1"; else rm -f "$doors/from/$1"; fi
+	derive_mail
+}
+
+# uptime: seconds since boot, which no clock correction changes.
+uptime() { cut -d . -f 1 /proc/uptime; }
+
+# overdue HANDOFF: the deadline has passed, by the clock or by the time since boot.
+overdue() {
+	read -r clock boot since <"$1/deadline"
+	[ "$(date +%s)" -ge "$clock" ] || { [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] && [ "$(uptime)" -ge "$since" ]; }
+}
+
+# decide HANDOFF VERDICT: the one commit point. Whoever comes second finds it made.
+decide() {
+	if [ ! -e "$1/decision" ]; then
+		echo "$2" | put "$1/decision"
+	fi
+}
+
+# finish HANDOFF: make the tables say what was decided. Logins come first: users
+# wait, mail does not mind.
+finish() {
+	[ ! -e "$1/done" ] || return 0
+	if [ "$(cat "$1/decision")" = committed ]; then
+		cp "$1/routes" "$work/routes"
+		cp "$1/logins" "$work/input"
+	else
+		awk '{ $2 = "local"; print }' "$1/routes" >"$work/routes"
+		awk '{ $3 = "open"; print }' "$1/logins" >"$work/input"
+	fi
+	set_logins
+	mv "$work/routes" "$work/input"
+	awk '{ print $1 }' "$work/input" >"$work/addresses"
+	set_routes
+	date +%s | put "$1/done"
+}
+
+arm_locked() {
+	handoff=$homes/handoffs/$1
+	mkdir -p "$handoff"
+	if [ -e "$handoff/decision" ]; then cat "$handoff/decision" && return; fi
+	sed -n 1p "$work/input" | put "$handoff/routes"
+	sed -n 2p "$work/input" | put "$handoff/logins"
+	echo "$(($(date +%s) + $2)) $(cat /proc/sys/kernel/random/boot_id) $(($(uptime) + $2))" | put "$handoff/deadline"
+	sync "$homes/handoffs"
+	echo armed
+}
+
+commit_locked() {
+	handoff=$homes/handoffs/$1
+	[ -e "$handoff/deadline" ] || die "the handoff $1 was never armed"
+	if overdue "$handoff"; then decide "$handoff" expired; else decide "$handoff" committed; fi
+	finish "$handoff"
+	cat "$handoff/decision"
+}
+
+disarm_locked() {
+	handoff=$homes/handoffs/$1
+	[ -e "$handoff/deadline" ] || { echo 'never armed' && return; }
+	decide "$handoff" expired
+	finish "$handoff"
+	cat "$handoff/decision"
+}
+
+tick_locked() {
+	for handoff in "$homes"/handoffs/*/; do
+		handoff=${handoff%/}
+		[ -e "$handoff/deadline" ] || continue
+		[ ! -e "$handoff/done" ] || continue
+		if [ ! -e "$handoff/decision" ] && overdue "$handoff"; then decide "$handoff" expired; fi
+		if [ -e "$handoff/decision" ]; then
+			finish "$handoff"
+			cat "$work/addresses" >>"$work/completed"
+		fi
+	done
+}
+
+tick() {
+	: >"$work/completed"
+	locked tick_locked
+	if [ -s "$work/completed" ]; then
+		mv "$work/completed" "$work/addresses"
+		settle
+		release
+	fi
+}
+
+handoff_state() {
+	if [ ! -e "$homes/handoffs/$1/deadline" ]; then
+		echo 'never armed'
+	elif [ -e "$homes/handoffs/$1/decision" ]; then
+		cat "$homes/handoffs/$1/decision"
+	else
+		echo armed
+	fi
+}
+
+show() {
+	for table in route login trust; do
+		[ ! -e "$homes/${table}s" ] || sed "s/^/$table /" "$homes/${table}s"
+	done
+}
+
+work=
+clean() { [ -z "$work" ] || rm -rf "$work"; }
+trap clean EXIT
+trap 'exit 1' HUP INT TERM
+if [ ! -e "$homes/settings" ]; then
+	case $1 in
+	show) exit 0 ;;
+	handoff) echo 'never armed' && exit 0 ;;
+	esac
+	die 'this server is not claimed: mail_claim comes first'
+fi
+mkdir -p "$homes/work" "$homes/handoffs"
+work=$(mktemp -d "$homes/work/XXXXXXXX")
+
+command=$1
+shift
+case $command in
+trust) locked set_trust "$@" ;;
+routes | logins) "$command" ;;
+arm)
+	cat >"$work/input"
+	# What an earlier handoff of the account left undone comes before this one.
+	locked tick_locked
+	locked arm_locked "$@"
+	# shellcheck disable=SC2016 # expanded by that shell
+	setsid sh -c 'sleep "$2" && exec "$1" tick' sh "$homes/homes" "$(($2 + 1))" >/dev/null 2>&1 </dev/null &
+	;;
+commit)
+	locked commit_locked "$@"
+	# The server goes on by itself, whether or not anybody calls disarm.
+	setsid "$homes/homes" disarm "$1" >/dev/null 2>&1 </dev/null &
+	;;
+disarm)
+	locked disarm_locked "$@"
+	if [ -e "$homes/handoffs/$1/routes" ]; then
+		awk '{ print $1 }' "$homes/handoffs/$1/routes" >"$work/addresses"
+		settle
+		finish_deliveries
+		release
+	fi
+	;;
+handoff) handoff_state "$@" ;;
+tick) tick ;;
+derive) locked derive_mail ;;
+show) show ;;
+*) die "unknown command $command" ;;
+esac

@@ -1,0 +1,16 @@
+#!/bin/sh
+# look.sh: what kind of mail server this is. Prints NAME=VALUE lines, then the
+# configuration of Dovecot after a line "===".
+set -u
+export LC_ALL=C
+for program in postconf postmap postqueue sendmail doveconf doveadm flock awk rsync; do
+	command -v "$program" >/dev/null || echo "missing=$program"
+done
+command -v postconf >/dev/null && command -v doveconf >/dev/null || exit 0
+echo "dovecot=$(dovecot --version 2>/dev/null)"
+for name in mail_version default_database_type virtual_mailbox_domains virtual_mailbox_maps virtual_alias_maps \
+	virtual_transport mydestination local_transport mailbox_transport recipient_delimiter maillog_file message_size_limit; do
+	echo "$name=$(postconf -xh "$name" 2>/dev/null | tr '\n' ' ')"
+done
+echo '==='
+doveconf -n 2>/dev/null
