@@ -36,7 +36,7 @@ func (h *Host) connect(ctx context.Context) (*ssh.Client, error) {
 		var mismatch *HostKeyError
 		var none *ssh.AlgorithmNegotiationError
 		switch {
-		case errors.As(err, &mismatch):
+		case errors.As(err, &mismatch) && mismatch.Address == h.address(): // not that of a jump host
 			if wrong != nil {
 				mismatch.Shown = append(wrong.Shown, mismatch.Shown...)
 			}
@@ -121,6 +121,10 @@ func refusedLogin(err error) bool {
 
 // unreachable names a failed attempt to connect.
 func (h *Host) unreachable(ctx context.Context, err error) error {
+	var refused *ssh.OpenChannelError
+	if errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed {
+		return &UnreachableError{Machine: h.String(), Address: h.address(), Err: err}
+	}
 	var ours interface{ Hint() string } // a jump host's own error
 	if errors.As(err, &ours) {
 		return fmt.Errorf("connecting to %s: %w", h, err)

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -37,7 +38,7 @@ func (e *UnreachableError) Error() string {
 func (e *UnreachableError) Unwrap() error   { return e.Err }
 func (e *UnreachableError) Temporary() bool { return true }
 func (e *UnreachableError) Hint() string {
-	return "Check address and port, that sshd runs there and that no firewall is between: ssh " + e.Machine
+	return "Check address and port, that sshd runs there and that no firewall is between: " + sshCommand(e.Machine)
 }
 
 // A TimeoutError says that no connection came about in time.
@@ -88,7 +89,7 @@ func (e *AuthError) Error() string {
 func (e *AuthError) Unwrap() error   { return e.Err }
 func (e *AuthError) Temporary() bool { return false }
 func (e *AuthError) Hint() string {
-	return "Put the public key into ~/.ssh/authorized_keys of that user: ssh-copy-id " + e.Machine
+	return "Put the public key into ~/.ssh/authorized_keys of that user: " + strings.Replace(sshCommand(e.Machine), "ssh", "ssh-copy-id", 1)
 }
 
 // A SudoError says that the user may not become root without a password.
@@ -124,7 +125,7 @@ func (e *ShellError) Error() string {
 }
 func (e *ShellError) Temporary() bool { return false }
 func (e *ShellError) Hint() string {
-	return fmt.Sprintf("The key must not be bound to a command and the user needs a shell; see: ssh %s true", e.Machine)
+	return fmt.Sprintf("The key must not be bound to a command and the user needs a shell; see: %s true", sshCommand(e.Machine))
 }
 
 // A CutError says that the connection was lost, or ctx ended, before the script
@@ -282,4 +283,14 @@ func (e *TornError) Temporary() bool { return false }
 func (e *TornError) Unknown() bool   { return true }
 func (e *TornError) Hint() string {
 	return "Compare " + e.Path + " with the backup named above and put right by hand what differs."
+}
+
+// sshCommand is how a person reaches a machine, given its Runner's String.
+func sshCommand(machine string) string {
+	at := strings.LastIndexByte(machine, '@')
+	user, address := machine[:max(at, 0)], machine[at+1:]
+	if host, port, err := net.SplitHostPort(address); err == nil && port != "" {
+		return "ssh -p " + port + " " + user + "@" + host
+	}
+	return "ssh " + machine
 }

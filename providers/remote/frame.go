@@ -43,6 +43,8 @@ type frame struct {
 	// payload is what goes to standard input; the script begins to run only after
 	// its last byte has arrived.
 	payload []byte
+	// sudo is set if the shell is started through sudo.
+	sudo bool
 }
 
 // newFrame lays out a command. With sudo the shell runs as root; path is the
@@ -58,7 +60,7 @@ func newFrame(c Command, stream, sudo bool, path string) (frame, error) {
 	}
 	var random [16]byte
 	rand.Read(random[:]) // never fails since Go 1.24
-	f := frame{nonce: hex.EncodeToString(random[:])}
+	f := frame{nonce: hex.EncodeToString(random[:]), sudo: sudo}
 
 	program := program(c.Script, c.Args) + "\n#" + f.nonce
 	input := fmt.Sprint(len(c.Stdin))

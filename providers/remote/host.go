@@ -75,6 +75,7 @@ type Host struct {
 	mu     sync.Mutex
 	conns  []*conn
 	free   chan struct{} // closed and replaced whenever a session ends
+	making *attempt
 	closed bool
 
 	logging sync.Mutex
@@ -144,11 +145,10 @@ func New(c Config) (*Host, error) {
 
 // String is user@address, with the port if it is not 22.
 func (h *Host) String() string {
-	s := h.config.User + "@" + h.config.Address
-	if h.config.Port != 22 {
-		s += ":" + strconv.Itoa(h.config.Port)
+	if h.config.Port == 22 {
+		return h.config.User + "@" + h.config.Address
 	}
-	return s
+	return h.config.User + "@" + h.address()
 }
 
 // StateDir implements [Runner].

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,9 +121,9 @@ func (h *Host) keyring() (keyring, error) {
 	check := db.HostKeyCallback()
 	// The second round is for a server that has no key of a type we know: its other
 	// key is then shown as a changed one.
-	algorithms := [][]string{nil}
+	algorithms := [][]string{slices.Concat(hostKeyRounds...)}
 	if known := db.HostKeyAlgorithms(h.address()); len(known) > 0 {
-		algorithms = [][]string{known, nil}
+		algorithms = [][]string{known, algorithms[0]}
 	}
 	return keyring{
 		// Without this x/crypto asks for its favourite type and calls a host whose

@@ -215,3 +215,5 @@ func checkStream(t *testing.T, r Runner) {
 		t.Errorf("got %v, want exit status 4 with bad input", err)
 	}
 }
+
+func itoa(n int) string { return fmt.Sprint(n) }

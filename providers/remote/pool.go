@@ -88,7 +88,9 @@ func (c *conn) alive() bool {
 func (c *conn) hasRoom() bool { return c.sessions < c.limit }
 func (c *conn) isThere() bool { return true }
 
-// acquire takes a place on a connection that fits, on a new one if need be.
+// acquire takes a place on a connection that fits, on a new one if need be. One
+// connection is made at a time, and all who wait for it share its failure: a server
+// that is away is not called once for each of them.
 func (h *Host) acquire(ctx context.Context, fits func(*conn) bool) (c *conn, fresh bool, err error) {
 	for {
 		h.mu.Lock()
@@ -103,18 +105,44 @@ func (h *Host) acquire(ctx context.Context, fits func(*conn) bool) (c *conn, fre
 				return c, false, nil
 			}
 		}
-		free, full := h.free, len(h.conns) >= connsPerHost
+		free, making := h.free, h.making
+		ours := making == nil && len(h.conns) < connsPerHost
+		if ours {
+			making = &attempt{done: make(chan struct{})}
+			h.making = making
+		}
 		h.mu.Unlock()
-		if !full {
+		if ours {
 			c, err := h.add(ctx)
+			making.err = err
+			h.mu.Lock()
+			h.making = nil
+			h.mu.Unlock()
+			close(making.done)
 			return c, true, err
+		}
+		var made <-chan struct{}
+		if making != nil {
+			made = making.done
 		}
 		select {
 		case <-free:
+		case <-made:
+			// A context of somebody else that ended is no failure of ours.
+			var cut *CutError
+			if making.err != nil && !errors.As(making.err, &cut) {
+				return nil, true, making.err
+			}
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
 		}
 	}
+}
+
+// An attempt is a connection being made.
+type attempt struct {
+	done chan struct{}
+	err  error // valid once done is closed
 }
 
 // add connects and takes the first session of the new connection.

@@ -186,7 +186,7 @@ func (s *session) notBegun(cause error, sent chan sending) error {
 	if len(said) == 0 {
 		said = s.out.bytes()
 	}
-	if bytes.HasPrefix(said, []byte("sudo: ")) || bytes.Contains(said, []byte("\nsudo: ")) || bytes.Contains(said, []byte("/usr/bin/env -i PATH=")) {
+	if s.frame.sudo && bytes.Contains(said, []byte("sudo")) {
 		return &SudoError{Machine: s.l.String(), User: s.l.user(), Said: printable(said)}
 	}
 	return &ShellError{Machine: s.l.String(), Status: end.status, Said: printable(said)}
