@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -306,22 +307,18 @@ func (c *clockRun) walk() (bool, error) {
 		}
 	}
 	moved := c.skip()
-	batches := map[string][]string{}
-	for _, address := range c.frontier.Ready() {
-		key := c.batch(address)
-		batches[key] = append(batches[key], address)
-	}
+	batches := c.batches()
 	if len(batches) == 0 || c.shut || c.t.stopping {
 		if c.frontier.Running() > 0 || c.t.stopping {
 			return moved, nil
 		}
 		return true, c.endWalk()
 	}
-	for _, key := range sortedKeys(batches) {
+	for _, batch := range batches {
 		if c.t.busy() {
 			break
 		}
-		c.prepare(batches[key])
+		c.prepare(batch)
 		moved = true
 	}
 	return moved, nil
@@ -369,13 +366,23 @@ func (c *clockRun) forget(address string) {
 	delete(c.known, address)
 }
 
-// batch returns what groups a change with others.
-func (c *clockRun) batch(address string) string {
-	change := c.changes[address]
-	if key := c.t.batchKey(c.job(*change, "")); key != "" {
-		return change.Provider + " " + change.Type + " " + key
+// batches groups what is ready, in the order of what is first in each.
+func (c *clockRun) batches() [][]string {
+	var batches [][]string
+	open := map[string]int{} // by key, the index of the batch that is not full
+	for _, address := range c.frontier.Ready() {
+		change := c.changes[address]
+		key, limit := c.t.batch(c.job(*change, ""))
+		key = change.Provider + " " + change.Type + " " + key
+		i, ok := open[key]
+		if !ok || strings.HasSuffix(key, " ") || limit > 0 && len(batches[i]) >= limit {
+			i = len(batches)
+			batches = append(batches, nil)
+			open[key] = i
+		}
+		batches[i] = append(batches[i], address)
 	}
-	return "alone " + address
+	return batches
 }
 
 // prepare observes the objects of a batch once more, just before it starts.

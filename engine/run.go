@@ -107,8 +107,8 @@ func (e *Engine) turn(ctx context.Context, s *state.Snapshot, fresh bool, contra
 	r := &runner{engine: e, ctx: work, systems: sys, events: make(chan answer), schemas: e.schemas()}
 	r.turn = newTurn(turnInput{
 		program: e.Program, state: s, contract: contract, schemas: r.schemas, newID: rand.Text, parallelism: e.Parallelism,
-		normal:   func(w plan.World) (plan.World, error) { return sys.normal(work, w) },
-		batchKey: r.batchKey,
+		normal: func(w plan.World) (plan.World, error) { return sys.normal(work, w) },
+		batch:  r.batch,
 	})
 	return r.run(ctx.Done())
 }
@@ -172,11 +172,16 @@ func (r *runner) run(interrupted <-chan struct{}) (*Report, error) {
 	err := r.take(answer{event: begin{}})
 	for err == nil && !r.turn.finished {
 		select {
+		case <-interrupted: // before anything that may have come at the same time
+			interrupted = nil
+			err = r.take(answer{event: interrupt{}})
+			continue
+		default:
+		}
+		select {
 		case a := <-r.events:
 			err = r.take(a)
 		case <-interrupted:
-			interrupted = nil
-			err = r.take(answer{event: interrupt{}})
 		}
 	}
 	drained := make(chan struct{})
@@ -233,15 +238,15 @@ func (r *runner) do(c command) error {
 	return nil
 }
 
-func (r *runner) batchKey(j job) string {
+func (r *runner) batch(j job) (string, int) {
 	res, err := r.systems.resource(r.ctx, j.provider, j.typ)
 	if err != nil {
-		return ""
+		return "", 0
 	}
 	if b, ok := providers.As[providers.Batcher](res); ok {
-		return b.BatchKey(j.change)
+		return b.BatchKey(j.change), b.BatchLimit()
 	}
-	return ""
+	return "", 0
 }
 
 // apply carries out a batch and observes its objects again.

@@ -96,8 +96,9 @@ type turnInput struct {
 	schemas  plan.Schemas
 	// normal returns a world in normal form.
 	normal func(plan.World) (plan.World, error)
-	// batchKey returns the key of a job's batch, "" if it goes alone.
-	batchKey    func(job) string
+	// batch returns the key of a job's batch, "" if it goes alone, and how many may
+	// go together, 0 for any number.
+	batch       func(job) (key string, limit int)
 	newID       func() string
 	parallelism int
 }

@@ -93,6 +93,9 @@ func (l limited) Apply(ctx context.Context, change Change, log Log) (Outcome, ct
 // BatchKey implements [Batcher]; "" where the resource does not batch.
 func (l limited) BatchKey(change Change) string { return batchKey(l.Resource, change) }
 
+// BatchLimit implements [Batcher].
+func (l limited) BatchLimit() int { return batchLimit(l.Resource) }
+
 // ApplyBatch implements [Batcher].
 func (l limited) ApplyBatch(ctx context.Context, changes []Change, logs []Log) []Result {
 	l.slots <- struct{}{}
@@ -108,6 +111,13 @@ func batchKey(r Resource, change Change) string {
 	return ""
 }
 
+func batchLimit(r Resource) int {
+	if b, ok := As[Batcher](r); ok {
+		return b.BatchLimit()
+	}
+	return 0
+}
+
 type readOnly struct{ Resource }
 
 func (r readOnly) Unwrap() any { return r.Resource }
@@ -118,6 +128,9 @@ func (r readOnly) Apply(context.Context, Change, Log) (Outcome, cty.Value, error
 
 // BatchKey implements [Batcher]; "" where the resource does not batch.
 func (r readOnly) BatchKey(change Change) string { return batchKey(r.Resource, change) }
+
+// BatchLimit implements [Batcher].
+func (r readOnly) BatchLimit() int { return batchLimit(r.Resource) }
 
 // ApplyBatch implements [Batcher].
 func (r readOnly) ApplyBatch(_ context.Context, changes []Change, _ []Log) []Result {

@@ -124,6 +124,8 @@ type Danger struct {
 // that the change goes alone.
 type Batcher interface {
 	BatchKey(change Change) string
+	// BatchLimit is how many changes a batch may have; 0 is any number.
+	BatchLimit() int
 	ApplyBatch(ctx context.Context, changes []Change, logs []Log) []Result
 }
 

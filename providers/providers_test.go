@@ -91,6 +91,8 @@ func (f *flaky) Apply(context.Context, Change, Log) (Outcome, cty.Value, error) 
 
 func (f *flaky) BatchKey(Change) string { return "file" }
 
+func (f *flaky) BatchLimit() int { return 7 }
+
 func (f *flaky) ApplyBatch(_ context.Context, changes []Change, _ []Log) []Result {
 	f.effects++
 	return make([]Result, len(changes))
@@ -129,7 +131,7 @@ func TestReadOnlyRefusesEveryEffect(t *testing.T) {
 		t.Errorf("Apply = %v, %v", outcome, err)
 	}
 	b, ok := As[Batcher](r)
-	if !ok || b.BatchKey(Change{}) != "file" {
+	if !ok || b.BatchKey(Change{}) != "file" || b.BatchLimit() != 7 {
 		t.Fatal("the decorated resource does not batch any more")
 	}
 	for _, res := range b.ApplyBatch(context.Background(), make([]Change, 2), make([]Log, 2)) {

@@ -78,7 +78,7 @@ type Provider struct {
 
 // Load reads the files of a folder, its variables and the modules it calls. It
 // returns all that is wrong with them; with an error among it the Config is nil.
-// What depends on the phase is not evaluated yet: see [Config.Validate].
+// Everything is evaluated once in every phase for that, with nothing observed.
 func Load(options Options) (*Config, Diagnostics) {
 	options.Dir = cmp.Or(options.Dir, ".")
 	c := &Config{
@@ -99,6 +99,10 @@ func Load(options Options) (*Config, Diagnostics) {
 		return nil, c.report(diags)
 	}
 	diags = append(diags, c.instantiateAll(m)...)
+	if diags.HasErrors() {
+		return nil, c.report(diags)
+	}
+	diags = append(diags, c.validate()...)
 	if diags.HasErrors() {
 		return nil, c.report(diags)
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/zclconf/go-cty/cty"
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/zclconf/go-cty/cty"
 
 	"github.com/mailmove/mailmove/engine/plan"
 	"github.com/mailmove/mailmove/providers"

@@ -8,7 +8,6 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 )
 
 // A decoder turns the blocks of one module into their descriptions. Nothing is
@@ -278,7 +277,7 @@ func (v *variable) convert(value cty.Value) (cty.Value, error) {
 	if v.defaults != nil && !value.IsNull() {
 		value = v.defaults.Apply(value)
 	}
-	return convert.Convert(value, v.typ)
+	return convertTo(value, v.typ)
 }
 
 func (d *decoder) rule(block *hclsyntax.Block, prepare func(*expression)) *rule {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -135,19 +136,12 @@ func identityWords(o *object) string {
 	return fmt.Sprintf("%s %s", o.Type, strings.ReplaceAll(parts[2], "|", " "))
 }
 
-// Validate evaluates everything in every phase: each clock in each of its
-// phases, together with the others in their phases of the same number. It is
-// what "validate" does beyond [Load].
-func (c *Config) Validate() Diagnostics {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// validate evaluates everything in every phase: each clock in each of its
+// phases, together with the others in their phases of the same number; and gates,
+// checks and outputs with nothing observed, so that an error in a gate is found
+// now and not at three in the morning.
+func (c *Config) validate() hcl.Diagnostics {
 	var all hcl.Diagnostics
-	c.everywhere(func(_ map[*clock]int, diags hcl.Diagnostics) { all = append(all, diags...) })
-	return c.report(all)
-}
-
-// everywhere evaluates all worlds in turn.
-func (c *Config) everywhere(visit func(map[*clock]int, hcl.Diagnostics)) {
 	longest := 0
 	for _, k := range c.clocks {
 		longest = max(longest, len(k.phases))
@@ -158,6 +152,24 @@ func (c *Config) everywhere(visit func(map[*clock]int, hcl.Diagnostics)) {
 			standing[k] = min(i, len(k.phases)-1)
 		}
 		_, diags := c.desired(standing)
-		visit(standing, diags)
+		all = append(all, diags...)
+		if !diags.HasErrors() {
+			all = append(all, c.unobserved(standing)...)
+		}
 	}
+	return all
+}
+
+// unobserved evaluates what looks at observed objects, before any was.
+func (c *Config) unobserved(standing map[*clock]int) hcl.Diagnostics {
+	e := c.observing(standing, nil)
+	f := e.begin(node{})
+	for _, k := range c.clocks {
+		for _, p := range k.phases {
+			e.gates(p, time.Time{})
+		}
+	}
+	e.checks()
+	e.shown()
+	return f.diags
 }

@@ -8,21 +8,19 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/mailmove/mailmove/providers"
 )
 
 // Digest returns a SHA-256, in hexadecimal, over what the configuration says: the
-// names and contents of all files, those that file() reads too, and the values
+// names and contents of all files, those that file() reads too (Load has
+// evaluated everything, so they are known), and the values
 // of all variables. A secret counts by its reference. The value of a sensitive
 // variable does not count: whoever sees the digest could guess it.
 func (c *Config) Digest() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// file() is called by what is evaluated.
-	c.everywhere(func(map[*clock]int, hcl.Diagnostics) {})
 	h := sha256.New()
 	item := func(kind, name string, content []byte) {
 		fmt.Fprintf(h, "%s %q %d\n", kind, name, len(content))

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,12 +16,13 @@ import (
 )
 
 // Gates evaluates the gates before a phase of a clock, in the order in which
-// they are declared, with every clock standing at its position. approvals are
-// the names of those who approved, by gate.
+// they are declared, with every clock standing at its position.
 //
 // A gate that asks for what nobody has observed yet is closed. So is one whose
-// condition cannot be told because an object does not exist.
-func (c *Config) Gates(at plan.Position, clock, before string, observed Observed, now time.Time, approvals map[string][]string) ([]plan.Reading, Diagnostics) {
+// condition cannot be told because an object does not exist. An approval gate is
+// closed, with who may open it, unless it asks for no approval: who has approved
+// is in the state, which the caller knows.
+func (c *Config) Gates(at plan.Position, clock, before string, observed Observed, now time.Time) ([]plan.Reading, Diagnostics) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	standing, diags := c.stand(at)
@@ -34,17 +37,23 @@ func (c *Config) Gates(at plan.Position, clock, before string, observed Observed
 	if i < 0 {
 		return nil, c.report(hcl.Diagnostics{fault(nil, "Unknown phase", "There is no phase %q in %s.", before, clockName(clock))})
 	}
-	if k.phases[i].block == nil {
-		return nil, nil
-	}
 	e := c.observing(standing, observed)
 	f := e.begin(node{})
+	readings := e.gates(k.phases[i], now)
+	return readings, c.report(f.diags)
+}
+
+func (e *evaluator) gates(p *phase, now time.Time) []plan.Reading {
+	if p.block == nil {
+		return nil
+	}
+	in := e.config.instanceOf(p.clock)
 	var readings []plan.Reading
-	for _, b := range k.phases[i].block.gates {
-		g := &gateReader{evaluator: e, instance: c.instanceOf(k), block: b, now: now, approved: approvals[b.name]}
+	for _, b := range p.block.gates {
+		g := &gateReader{evaluator: e, instance: in, block: b, now: now}
 		readings = append(readings, g.read())
 	}
-	return readings, c.report(f.diags)
+	return readings
 }
 
 // A gateReader evaluates one gate.
@@ -53,7 +62,6 @@ type gateReader struct {
 	instance  *instance
 	block     *gateBlock
 	now       time.Time
-	approved  []string
 	out       plan.Reading
 }
 
@@ -75,57 +83,61 @@ func (g *gateReader) read() plan.Reading {
 
 // value evaluates one of the gate's expressions. false means that it cannot be
 // told now: the reading then says why, or an error has been reported.
-func (g *gateReader) value(expr *expression) (cty.Value, bool) {
+func (g *gateReader) value(expr *expression) (cty.Value, cty.ValueMarks, bool) {
 	e := g.evaluator
 	f := e.begin(node{g.instance, "gate.", g.block.name})
 	ctx := e.context(g.instance, expr.refs, nil)
 	v, diags := expr.Value(ctx)
-	missing := missingIn(ctx)
-	if diags.HasErrors() && missing != "" {
-		e.active = e.active[:len(e.active)-1]
-		g.out.Evidence = missing
-		return cty.NilVal, false
+	if diags.HasErrors() {
+		if missing := missingIn(ctx); missing != "" {
+			// The error comes of an object that is not there, not of the file.
+			diags = nil
+			g.out.Evidence = missing
+			v = cty.NilVal
+		}
 	}
 	e.add(diags...)
 	e.end(f)
+	if v == cty.NilVal {
+		return v, nil, false
+	}
 	v, marks := v.UnmarkDeep()
 	if _, ok := marks[failed]; ok || diags.HasErrors() {
 		g.out.Evidence = "it cannot be evaluated"
-		return cty.NilVal, false
+		return v, marks, false
 	}
 	if !v.IsWhollyKnown() {
-		g.out.Evidence = missing
-		if found, ok := first(marks, func(a, b unobserved) int { return strings.Compare(a.address, b.address) }); ok {
-			g.out.Evidence = found.address + " has not been observed yet"
-		}
-		return cty.NilVal, false
+		g.out.Evidence = cmp.Or(missingMark(marks), missingIn(ctx), "it cannot be told yet")
+		return v, marks, false
 	}
-	return v, true
+	return v, marks, true
 }
 
 // missingIn says which object a scope lacks: one that nobody has observed, or
-// that does not exist.
+// that does not exist; "" if none.
 func missingIn(ctx *hcl.EvalContext) string {
 	all := cty.ValueMarks{}
 	for at := ctx; at != nil; at = at.Parent() {
 		for _, v := range at.Variables {
 			_, marks := v.UnmarkDeep()
-			for m := range marks {
-				all[m] = struct{}{}
-			}
+			maps.Copy(all, marks)
 		}
 	}
-	if found, ok := first(all, func(a, b unobserved) int { return strings.Compare(a.address, b.address) }); ok {
+	return missingMark(all)
+}
+
+func missingMark(marks cty.ValueMarks) string {
+	if found, ok := first(marks, func(a, b unobserved) int { return strings.Compare(a.address, b.address) }); ok {
 		return found.address + " has not been observed yet"
 	}
-	if found, ok := first(all, func(a, b absent) int { return strings.Compare(a.address, b.address) }); ok {
+	if found, ok := first(marks, func(a, b absent) int { return strings.Compare(a.address, b.address) }); ok {
 		return found.address + " does not exist now"
 	}
 	return ""
 }
 
 func (g *gateReader) condition() {
-	v, ok := g.value(g.block.value)
+	v, _, ok := g.value(g.block.value)
 	if !ok {
 		return
 	}
@@ -135,42 +147,20 @@ func (g *gateReader) condition() {
 		return
 	}
 	g.out.Open = !result.IsNull() && result.True()
-	g.out.Evidence = g.facts(g.block.value)
-	if g.out.Evidence == "" {
-		g.out.Evidence = fmt.Sprintf("it is %v", g.out.Open)
-	}
-}
-
-// maxFacts bounds how much of what was observed a reading repeats.
-const maxFacts = 4
-
-// facts tells the values that the condition refers to.
-func (g *gateReader) facts(expr *expression) string {
-	ctx := g.evaluator.context(g.instance, expr.refs, nil)
-	var parts []string
-	for _, traversal := range expr.Variables() {
-		v, diags := traversal.TraverseAbs(ctx)
-		if diags.HasErrors() || traversal.RootName() == "phase" || marked(v, sensitive) {
-			continue
-		}
-		v, _ = v.UnmarkDeep()
-		if t := v.Type(); !t.IsPrimitiveType() && !v.IsNull() {
-			continue
-		}
-		if text := describe(v); text != "" && len(parts) < maxFacts {
-			parts = append(parts, traversalText(traversal)+" is "+text)
-		}
-	}
-	return strings.Join(parts, ", ")
+	expr := g.block.value
+	g.out.Evidence = g.evaluator.config.evidence(expr.Expression, g.evaluator.context(g.instance, expr.refs, nil), g.out.Open)
 }
 
 func (g *gateReader) notBefore() {
-	v, ok := g.value(g.block.value)
+	v, marks, ok := g.value(g.block.value)
 	if !ok {
 		return
 	}
 	if v.IsNull() {
-		g.out.Open, g.out.Evidence = true, "there is nothing to wait for"
+		// Null because the object is gone is no reason to go on.
+		if g.out.Evidence = missingMark(marks); g.out.Evidence == "" {
+			g.out.Open, g.out.Evidence = true, "there is nothing to wait for"
+		}
 		return
 	}
 	if v.Type() != cty.String {
@@ -195,7 +185,7 @@ func (g *gateReader) window() {
 	fields := map[string]cty.Value{}
 	whole := g.block.rangeExpression()
 	if expr := g.block.fields["schedule"]; expr != nil {
-		v, ok := g.value(expr)
+		v, _, ok := g.value(expr)
 		if !ok {
 			return
 		}
@@ -210,7 +200,7 @@ func (g *gateReader) window() {
 		fields, whole = v.AsValueMap(), expr
 	} else {
 		for name, expr := range g.block.fields {
-			v, ok := g.value(expr)
+			v, _, ok := g.value(expr)
 			if !ok {
 				return
 			}
@@ -244,7 +234,7 @@ func (b *gateBlock) rangeExpression() *expression {
 func (g *gateReader) approval() {
 	g.out.Quorum = 1
 	if expr := g.block.fields["from"]; expr != nil {
-		v, ok := g.value(expr)
+		v, _, ok := g.value(expr)
 		if !ok {
 			return
 		}
@@ -268,11 +258,18 @@ func (g *gateReader) approval() {
 	if expr := g.block.fields["quorum"]; expr != nil && !g.quorum(expr) {
 		return
 	}
-	g.countApprovals()
+	who := "anybody"
+	if len(g.out.Approvers) > 0 {
+		who = strings.Join(g.out.Approvers, ", ")
+	}
+	g.out.Evidence = "it waits for approval by " + who
+	if g.out.Quorum > 1 {
+		g.out.Evidence = fmt.Sprintf("it waits for %d approvals by %s", g.out.Quorum, who)
+	}
 }
 
 func (g *gateReader) quorum(expr *expression) bool {
-	v, ok := g.value(expr)
+	v, _, ok := g.value(expr)
 	if !ok {
 		return false
 	}
@@ -291,30 +288,6 @@ func (g *gateReader) quorum(expr *expression) bool {
 	}
 	g.out.Quorum = n
 	return true
-}
-
-func (g *gateReader) countApprovals() {
-	var counted []string
-	for _, who := range sortedSet(slices.Clone(g.approved)) {
-		if len(g.out.Approvers) == 0 || slices.Contains(g.out.Approvers, who) {
-			counted = append(counted, who)
-		}
-	}
-	g.out.Open = len(counted) >= g.out.Quorum
-	who := "anybody"
-	if len(g.out.Approvers) > 0 {
-		who = strings.Join(g.out.Approvers, ", ")
-	}
-	switch {
-	case g.out.Open:
-		g.out.Evidence = "approved by " + listing(counted)
-	case len(counted) > 0:
-		g.out.Evidence = fmt.Sprintf("approved by %s; %d of %d from %s", listing(counted), len(counted), g.out.Quorum, who)
-	case g.out.Quorum == 1:
-		g.out.Evidence = "it waits for approval by " + who
-	default:
-		g.out.Evidence = fmt.Sprintf("it waits for %d approvals from %s", g.out.Quorum, who)
-	}
 }
 
 func (g *gateReader) fault(expr *expression, detail string, args ...any) {

@@ -71,5 +71,5 @@ func (e *evaluator) found(b *resourceBlock, o *object, exists bool) cty.Value {
 	case !exists || seen.IsNull():
 		return v.Mark(absent{o.Address})
 	}
-	return v
+	return v.Mark(origin{o.Address})
 }

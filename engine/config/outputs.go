@@ -26,6 +26,12 @@ func (c *Config) Outputs(at plan.Position, observed Observed) ([]Output, Diagnos
 	}
 	e := c.observing(standing, observed)
 	f := e.begin(node{})
+	return e.shown(), c.report(f.diags)
+}
+
+// shown evaluates the outputs of the root module.
+func (e *evaluator) shown() []Output {
+	c := e.config
 	var out []Output
 	for _, name := range names(c.root.module.outputs) {
 		b := c.root.module.outputs[name]
@@ -39,7 +45,7 @@ func (c *Config) Outputs(at plan.Position, observed Observed) ([]Output, Diagnos
 		}
 		out = append(out, Output{Name: name, Description: b.description, Value: cty.UnknownAsNull(v), Sensitive: b.sensitive})
 	}
-	return out, c.report(f.diags)
+	return out
 }
 
 func holdsCapsule(t cty.Type) bool {
@@ -96,8 +102,12 @@ func (c *Config) Checks(at plan.Position, observed Observed) ([]CheckResult, Dia
 	}
 	e := c.observing(standing, observed)
 	f := e.begin(node{})
+	return e.checks(), c.report(f.diags)
+}
+
+func (e *evaluator) checks() []CheckResult {
 	var out []CheckResult
-	for _, in := range c.instances {
+	for _, in := range e.config.instances {
 		for _, name := range names(in.module.checks) {
 			for _, assert := range in.module.checks[name].asserts {
 				one := e.check(in, name, assert)
@@ -106,21 +116,22 @@ func (c *Config) Checks(at plan.Position, observed Observed) ([]CheckResult, Dia
 			}
 		}
 	}
-	return out, c.report(f.diags)
+	return out
 }
 
 func (e *evaluator) check(in *instance, name string, assert *rule) CheckResult {
 	f := e.begin(node{in, "check.", name})
+	defer e.end(f)
 	scope := e.context(in, assert.condition.refs, nil)
-	missing := missingIn(scope)
 	v, diags := assert.condition.Value(scope)
-	unmarkedValue, _ := v.UnmarkDeep()
-	if missing != "" && (diags.HasErrors() || !unmarkedValue.IsWhollyKnown()) {
-		e.active = e.active[:len(e.active)-1]
-		return CheckResult{Status: CheckUnknown, Message: missing}
+	v, _ = v.UnmarkDeep()
+	if diags.HasErrors() || !v.IsWhollyKnown() {
+		// An error that comes of an object that is not there is none of the file.
+		if missing := missingIn(scope); missing != "" {
+			return CheckResult{Status: CheckUnknown, Message: missing}
+		}
 	}
 	text, broken := e.holds(assert, scope, e.context(in, assert.message.refs, nil))
-	e.end(f)
 	switch {
 	case f.diags.HasErrors():
 		return CheckResult{Status: CheckUnknown, Message: "it cannot be evaluated"}

@@ -248,3 +248,28 @@ func conversionText(err error) string {
 	}
 	return strings.TrimPrefix(b.String(), ".") + ": " + err.Error()
 }
+
+// convertTo gives v a type. It differs from convert.Convert in one thing: a map
+// of many objects is converted one by one, which takes time in proportion to
+// their number. (convert compares the type of each with that of each other.)
+func convertTo(v cty.Value, t cty.Type) (cty.Value, error) {
+	from := v.Type()
+	if !t.IsMapType() || t.ElementType().HasDynamicTypes() || !(from.IsObjectType() || from.IsMapType()) ||
+		v.IsMarked() || !v.IsKnown() || v.IsNull() || v.LengthInt() == 0 {
+		return convert.Convert(v, t)
+	}
+	elements := make(map[string]cty.Value, v.LengthInt())
+	for it := v.ElementIterator(); it.Next(); {
+		key, element := it.Element()
+		converted, err := convertTo(element, t.ElementType())
+		if err != nil {
+			path := cty.Path{cty.IndexStep{Key: key}}
+			if inner, ok := err.(cty.PathError); ok {
+				path = append(path, inner.Path...)
+			}
+			return cty.NilVal, path.NewError(err)
+		}
+		elements[key.AsString()] = converted
+	}
+	return cty.MapVal(elements), nil
+}

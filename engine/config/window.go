@@ -26,8 +26,8 @@ type clockTime struct{ hour, minute int }
 func (t clockTime) minutes() int { return t.hour*60 + t.minute }
 
 // on returns the moment at which the clocks in the zone show t on the day that
-// is some days after date. Where clocks are put forward past it, it is the
-// moment that much later; where they show it twice, the first.
+// is some days after date. When clocks change, t may be shown twice or never;
+// [time.Date] says which moment is meant then.
 func (t clockTime) on(date time.Time, days int) time.Time {
 	return time.Date(date.Year(), date.Month(), date.Day()+days, t.hour, t.minute, 0, 0, date.Location())
 }
@@ -164,20 +164,15 @@ func (s *schedule) at(now time.Time) (open bool, until, closes time.Time) {
 	return false, time.Time{}, time.Time{}
 }
 
-// span returns the window of a day; an empty one if the day has none.
+// span returns the window that begins some days after today; an empty one if
+// none does.
 func (s *schedule) span(today time.Time, day int) span {
 	start := s.start.on(today, day)
-	if len(s.days) > 0 && !slices.Contains(s.days, s.start.weekday(today, day)) {
+	if len(s.days) > 0 && !slices.Contains(s.days, today.AddDate(0, 0, day).Weekday()) {
 		return span{}
 	}
-	extra := 0
 	if s.end.minutes() <= s.start.minutes() {
-		extra = 1
+		day++
 	}
-	return span{start, s.end.on(today, day+extra)}
-}
-
-// weekday is the day of the week some days after today.
-func (clockTime) weekday(today time.Time, days int) time.Weekday {
-	return today.AddDate(0, 0, days).Weekday()
+	return span{start, s.end.on(today, day)}
 }

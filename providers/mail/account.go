@@ -127,6 +127,9 @@ func (a accounts) Apply(ctx context.Context, change providers.TypedChange[accoun
 // BatchKey implements [providers.Batcher].
 func (a accounts) BatchKey(providers.Change) string { return "accounts" }
 
+// BatchLimit implements [providers.Batcher].
+func (a accounts) BatchLimit() int { return 0 }
+
 // ApplyBatch implements [providers.Batcher].
 func (a accounts) ApplyBatch(ctx context.Context, changes []providers.Change, _ []providers.Log) []providers.Result {
 	return batched(ctx, "mail_account", changes, a.apply)

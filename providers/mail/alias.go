@@ -92,6 +92,9 @@ func (a aliases) Apply(ctx context.Context, change providers.TypedChange[aliasVa
 // BatchKey implements [providers.Batcher].
 func (a aliases) BatchKey(providers.Change) string { return "aliases" }
 
+// BatchLimit implements [providers.Batcher].
+func (a aliases) BatchLimit() int { return 0 }
+
 // ApplyBatch implements [providers.Batcher].
 func (a aliases) ApplyBatch(ctx context.Context, changes []providers.Change, _ []providers.Log) []providers.Result {
 	return batched(ctx, "mail_alias", changes, a.apply)

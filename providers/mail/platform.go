@@ -191,6 +191,9 @@ type Route struct {
 	Mode RouteMode
 	Peer Endpoint // of Relay
 	To   Address  // of Tee
+	// Left, of Relay, says that the account's home was here and has been handed
+	// over: also what the peer hands over is relayed. Only a [Sentry] makes it so.
+	Left bool
 }
 
 // Router holds routes.
@@ -224,6 +227,8 @@ const (
 type Login struct {
 	Mode LoginMode
 	Peer Endpoint // of Proxied
+	// Left, of Proxied, is [Route.Left] for logins.
+	Left bool
 }
 
 // Doorkeeper holds logins.
