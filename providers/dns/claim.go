@@ -221,9 +221,14 @@ func (c *claims) Steps(providers.Change) []string { return []string{stepUpdate} 
 
 // Observe implements [providers.TypedResource].
 func (c *claims) Observe(ctx context.Context, desired, last *claimValue) (*claimValue, error) {
-	_, ours, _, err := c.system.marks(ctx)
-	if err != nil || ours == nil {
+	_, ours, other, err := c.system.marks(ctx)
+	switch {
+	case err != nil:
 		return nil, err
+	case ours == nil && other != nil && desired != nil:
+		return nil, c.held(*other)
+	case ours == nil:
+		return nil, nil
 	}
 	return c.value(*ours, desired, last), nil
 }
@@ -239,6 +244,13 @@ func (c *claims) value(m mark, desired, last *claimValue) *claimValue {
 		}
 	}
 	return v
+}
+
+// held says that the zone is another migration's.
+func (c *claims) held(other mark) error {
+	return providers.Faultf(
+		"Let that migration end first. If it was given up, remove its TXT record by hand.",
+		"marking the zone: another migration holds %s: %s says %s", c.system.host.Zone(), c.system.claimName(), printable(other.String()))
 }
 
 // Apply implements [providers.TypedResource].
@@ -259,9 +271,7 @@ func (c *claims) Apply(ctx context.Context, change providers.TypedChange[claimVa
 			return providers.NotApplied, nil, errors.New("marking the zone: the turn has claimed no epoch")
 		}
 		if ours == nil && other != nil {
-			return providers.NotApplied, nil, providers.Faultf(
-				"Let that migration end first. If it was given up, remove its TXT record by hand.",
-				"marking the zone: another migration holds %s: %s", c.system.host.Zone(), printable(other.String()))
+			return providers.NotApplied, nil, c.held(*other)
 		}
 	}
 	if edit := (Edit{Expected: set, Wanted: remark(set, c.system.env.Lineage, epoch)}); edit.changes() {

@@ -2,21 +2,23 @@ package dns
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/mailmove/mailmove/providers"
+	"github.com/zclconf/go-cty/cty"
 )
 
 // Lint reads a whole plan and reports what would lose mail or surprise people. It
 // looks at the objects of provider blocks of one type, such as "rfc2136"; each
-// host's provider calls it with its own name and abilities.
-func Lint(plan providers.Outlook, provider string, capabilities Capabilities) []providers.Danger {
-	o := newOutlook(plan, provider)
+// host's provider calls it with its own name.
+//
+// abilities tells from a block's configuration what its host can do.
+func Lint(plan providers.Outlook, provider string, abilities func(config cty.Value) Capabilities) []providers.Danger {
+	o := newOutlook(plan, provider, abilities)
 	var dangers []providers.Danger
-	for _, check := range []func(outlook, Capabilities) []providers.Danger{
+	for _, check := range []func(outlook) []providers.Danger{
 		lintMXEmpty, lintMXTarget, lintMXForeign, lintMXAtomic, lintTTL, lintZone, lintRemoval, lintListing,
 	} {
-		for _, danger := range check(o, capabilities) {
+		for _, danger := range check(o) {
 			if !slices.Contains(dangers, danger) {
 				dangers = append(dangers, danger)
 			}
@@ -29,7 +31,15 @@ func Lint(plan providers.Outlook, provider string, capabilities Capabilities) []
 type outlook struct {
 	phases   []phase
 	observed map[string]*rrsetValue
-	claims   map[string]*claimValue
+	// claims are the declared claims, by address.
+	claims map[string]claimed
+	// abilities are what each provider block's host can do, by address.
+	abilities map[string]Capabilities
+}
+
+type claimed struct {
+	provider string
+	*claimValue
 }
 
 // A phase is what shall exist in one phase, and what is done to reach it.
@@ -52,10 +62,16 @@ type changed struct {
 	before, after     *rrsetValue
 }
 
-func newOutlook(plan providers.Outlook, provider string) outlook {
-	o := outlook{observed: map[string]*rrsetValue{}, claims: map[string]*claimValue{}}
+func newOutlook(plan providers.Outlook, provider string, abilities func(cty.Value) Capabilities) outlook {
+	o := outlook{observed: map[string]*rrsetValue{}, claims: map[string]claimed{}, abilities: map[string]Capabilities{}}
+	for address, block := range plan.Providers {
+		if block.Type == provider {
+			o.abilities[address] = abilities(block.Config)
+		}
+	}
 	ours := func(address, typ, want string) bool {
-		return typ == want && strings.HasPrefix(strings.TrimPrefix(address, "provider."), provider+".")
+		_, ok := o.abilities[address]
+		return ok && typ == want
 	}
 	last := map[string]int{}
 	for i, p := range plan.Phases {
@@ -75,8 +91,8 @@ func newOutlook(plan providers.Outlook, provider string) outlook {
 				}
 			}
 			if ours(r.Provider, r.Type, "dns_claim") {
-				if v, err := providers.Decode[claimValue](plan.Observed[r.Address]); err == nil && v != nil {
-					o.claims[r.Address] = v
+				if v, err := providers.Decode[claimValue](r.Values); err == nil && v != nil {
+					o.claims[r.Address] = claimed{r.Provider, v}
 				}
 			}
 		}

@@ -11,7 +11,7 @@ import (
 
 // lintMXEmpty: a domain without MX gets its mail at its own address (RFC 5321
 // section 5.1), which is the web server.
-func lintMXEmpty(o outlook, _ Capabilities) []providers.Danger {
+func lintMXEmpty(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	report := func(address, name, when string) {
 		dangers = append(dangers, providers.Danger{
@@ -38,7 +38,7 @@ func lintMXEmpty(o outlook, _ Capabilities) []providers.Danger {
 }
 
 // lintMXTarget: an exchanger must be a name with an address of its own.
-func lintMXTarget(o outlook, _ Capabilities) []providers.Danger {
+func lintMXTarget(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	declaredNames := o.declaredNames()
 	for _, p := range o.phases {
@@ -113,7 +113,7 @@ func (o outlook) stands(at place) bool {
 
 // lintMXForeign: an exchanger that the plan does not know goes on feeding the
 // server it always fed.
-func lintMXForeign(o outlook, _ Capabilities) []providers.Danger {
+func lintMXForeign(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	for _, address := range slices.Sorted(maps.Keys(o.observed)) {
 		v := o.observed[address]
@@ -158,14 +158,11 @@ func (o outlook) undeclared(address string, v *rrsetValue) []string {
 
 // lintMXAtomic: a host that replaces a set in several steps shows a domain
 // without MX in between.
-func lintMXAtomic(o outlook, capabilities Capabilities) []providers.Danger {
-	if capabilities.Atomic {
-		return nil
-	}
+func lintMXAtomic(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	for _, p := range o.phases {
 		for _, c := range p.changes {
-			if c.action == providers.Update && c.after != nil && c.after.Type == "MX" {
+			if c.action == providers.Update && c.after != nil && c.after.Type == "MX" && !o.abilities[c.provider].Atomic {
 				dangers = append(dangers, providers.Danger{
 					Code: "DNS-MX-NOT-ATOMIC", Severity: providers.Fatal, Address: c.address,
 					Summary: fmt.Sprintf("This DNS host cannot replace the MX of %s in one step; for a moment there would be none.", c.after.Name),

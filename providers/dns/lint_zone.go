@@ -13,7 +13,7 @@ import (
 const longTTL = 3600
 
 // lintTTL: what was cached with a high TTL outlives its replacement.
-func lintTTL(o outlook, _ Capabilities) []providers.Danger {
+func lintTTL(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	for _, p := range o.phases {
 		if p.Back {
@@ -44,7 +44,7 @@ func lintTTL(o outlook, _ Capabilities) []providers.Danger {
 }
 
 // lintZone: the zone's own servers are not moved together with its mail.
-func lintZone(o outlook, _ Capabilities) []providers.Danger {
+func lintZone(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	for _, p := range o.phases {
 		for _, c := range p.changes {
@@ -74,7 +74,7 @@ const (
 
 // lintRemoval: a plan that removes much of what was there is often a mistake in
 // the configuration.
-func lintRemoval(o outlook, _ Capabilities) []providers.Danger {
+func lintRemoval(o outlook) []providers.Danger {
 	removed := map[string]bool{}
 	for _, p := range o.phases {
 		for _, c := range p.changes {
@@ -95,10 +95,10 @@ func lintRemoval(o outlook, _ Capabilities) []providers.Danger {
 
 // lintListing: where the zone cannot be listed, a record under an unusual name
 // goes unseen.
-func lintListing(o outlook, _ Capabilities) []providers.Danger {
+func lintListing(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	for _, address := range slices.Sorted(maps.Keys(o.claims)) {
-		if v := o.claims[address]; v.Listing != nil && *v.Listing == listingNames && len(v.Watch) > 0 {
+		if claim := o.claims[address]; !o.abilities[claim.provider].List && len(claim.Watch) > 0 {
 			dangers = append(dangers, providers.Danger{
 				Code: "DNS-LISTING", Severity: providers.Warning, Address: address,
 				Summary: "The zone cannot be listed: only the names that mail commonly uses were searched for records that name the old server.",

@@ -64,9 +64,6 @@ func canonical(name string) (string, error) {
 	if trimmed == "" {
 		return "", fmt.Errorf("name %q is empty", name)
 	}
-	if strings.ContainsAny(trimmed, " \t\r\n\"();\x00") {
-		return "", fmt.Errorf("name %q holds a character that no domain name has", name)
-	}
 	if !isASCII(trimmed) {
 		// UTS 46 for U-labels only, and not strictly: the labels of services begin
 		// with an underscore (RFC 8552), a wildcard is an asterisk.
@@ -77,6 +74,11 @@ func canonical(name string) (string, error) {
 		}
 		trimmed = ascii
 	}
+	// Any octet may stand in a label (RFC 2181 section 11), but in the names of mail
+	// no other does, and one that does is a slip of the pen.
+	if strings.ContainsFunc(trimmed, func(r rune) bool { return !strings.ContainsRune(nameCharacters, r) }) {
+		return "", fmt.Errorf("name %q holds a character that is no letter, digit, hyphen, underscore or asterisk", name)
+	}
 	absolute := miekg.CanonicalName(trimmed)
 	if _, ok := miekg.IsDomainName(absolute); !ok {
 		// RFC 1035 section 2.3.4.
@@ -84,6 +86,8 @@ func canonical(name string) (string, error) {
 	}
 	return absolute, nil
 }
+
+const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_*."
 
 func isASCII(s string) bool {
 	for i := range len(s) {

@@ -59,8 +59,12 @@ func NewRecord(typ, text, zone string) (Record, error) {
 		}
 		return Record{Text: text, Raw: quoteTXT(text)}, nil
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return Record{}, fmt.Errorf("%s record %q: holds a control character", typ, text)
+	special := "\\();\""
+	if typ == "CAA" || typ == "HTTPS" || typ == "SVCB" {
+		special = "" // their values are quoted
+	}
+	if strings.ContainsAny(text, special) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return Record{}, fmt.Errorf("%s record %q: holds a character that does not belong there", typ, text)
 	}
 	fields := strings.Fields(text)
 	if at, ok := targets[typ]; ok {
@@ -76,12 +80,26 @@ func NewRecord(typ, text, zone string) (Record, error) {
 		}
 		fields[at] = target
 	}
+	if len(fields) < least[typ] {
+		return Record{}, fmt.Errorf("%s record %q: want %s", typ, text, shapes[typ])
+	}
 	rr, err := parse(zone, typ, 0, strings.Join(fields, " "))
 	if err != nil {
 		return Record{}, fmt.Errorf("%s record %q: want %s: %w", typ, text, shapes[typ], err)
 	}
-	return FromRR(rr), nil
+	// What reads well may still not fit on the wire: odd hex, too long a string.
+	if _, err := miekg.PackRR(rr, make([]byte, miekg.MaxMsgSize), 0, nil, false); err != nil {
+		return Record{}, fmt.Errorf("%s record %q: want %s: %w", typ, text, shapes[typ], err)
+	}
+	record := FromRR(rr)
+	if again, err := parse(zone, typ, 0, record.Text); err != nil || FromRR(again).Text != record.Text {
+		return Record{}, fmt.Errorf("%s record %q: want %s, without the quoting of a zone file", typ, text, shapes[typ])
+	}
+	return record, nil
 }
+
+// least is how many fields a type's text has at least, where the library takes fewer.
+var least = map[string]int{"CAA": 3, "SSHFP": 3, "TLSA": 4, "HTTPS": 2, "SVCB": 2}
 
 // shapes say what a record of a type looks like, for messages.
 var shapes = map[string]string{

@@ -116,7 +116,8 @@ func (r *rrsets) Observe(ctx context.Context, desired, last *rrsetValue) (*rrset
 		named = last
 	}
 	if named == nil {
-		return nil, fmt.Errorf("observing a set of records: neither what it shall be nor what it was is known")
+		// Nothing was wanted and nothing was begun, so nothing is ours.
+		return nil, nil
 	}
 	name, err := Absolute(named.Name, r.system.host.Zone())
 	if err != nil {
@@ -148,7 +149,9 @@ func describe(v view, desired, last *rrsetValue) *rrsetValue {
 		}
 	}
 	ours, others := o.divide(shown)
-	if len(ours) == 0 {
+	if len(ours) == 0 && !(shown.Type == "MX" && len(others) > 0 && desired != nil) {
+		// Exchangers are the exception: those of others must be seen before the first
+		// of ours is put beside them.
 		return nil
 	}
 	ttl, served := int64(shown.TTL), int64(v.head.TTL)

@@ -224,13 +224,16 @@ func (r *rrsets) wait(ctx context.Context, change rrsetChange, record *rrsetValu
 		named = change.Before
 	}
 	o := owner(change.After, change.Before, change.Last)
-	var latest view
+	var unfinished error
 	for pause := range r.system.pauses() {
 		v, err := r.system.look(ctx, named.Name, named.Type)
 		if err != nil {
-			return providers.Partial, nil, err
+			unfinished = fmt.Errorf("waiting for every authoritative server: %w", err)
+			if r.system.sleep(ctx, pause) != nil {
+				break
+			}
+			continue
 		}
-		latest = v
 		// A server that lags may serve a higher TTL than any that was known.
 		for _, set := range v.sets() {
 			if record != nil && record.TTLServed != nil && !set.Same(v.head) {
@@ -245,11 +248,12 @@ func (r *rrsets) wait(ctx context.Context, change rrsetChange, record *rrsetValu
 		if v.same() == len(v.answers) {
 			return providers.Applied, r.done(v, change, record), nil
 		}
-		if err := r.system.sleep(ctx, pause); err != nil {
+		unfinished = lagging(v)
+		if r.system.sleep(ctx, pause) != nil {
 			break
 		}
 	}
-	return providers.Partial, nil, lagging(latest)
+	return providers.Partial, nil, unfinished
 }
 
 // done tells the object as it is when all servers answer alike, with the longest

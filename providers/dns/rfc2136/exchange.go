@@ -2,6 +2,7 @@ package rfc2136
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,21 +17,32 @@ const fudge = 300
 
 func algorithmText(algorithm string) string { return strings.TrimSuffix(algorithm, ".") }
 
-// secrets returns the key's secret as the library wants it; nil without a key.
+// secrets returns the key's secret as the library wants it; nil without a key. It
+// is resolved when it is first needed: a program that prints it may take a while,
+// or ask a person.
 func (h *Host) secrets(ctx context.Context) (map[string]string, error) {
 	if h.key == nil {
 		return nil, nil
 	}
-	secret, err := h.key.Secret.Resolve(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the TSIG key %s: %w", h.key.Name, err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.secret == nil {
+		secret, err := h.key.Secret.Resolve(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the TSIG key %s: %w", h.key.Name, err)
+		}
+		secret = strings.TrimSpace(secret)
+		if _, err := base64.StdEncoding.DecodeString(secret); err != nil {
+			return nil, providers.Faultf("Store the secret alone, as tsig-keygen prints it between the quotes.", "reading the TSIG key %s: the secret is not base64", h.key.Name)
+		}
+		h.secret = map[string]string{h.key.Name: secret}
 	}
-	return map[string]string{h.key.Name: strings.TrimSpace(secret)}, nil
+	return h.secret, nil
 }
 
 func (h *Host) sign(message *miekg.Msg) {
 	if h.key != nil {
-		message.SetTsig(h.key.Name, h.key.Algorithm, fudge, time.Now().Unix())
+		message.SetTsig(h.key.Name, h.key.Algorithm, fudge, h.now().Unix())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mailmove/mailmove/providers"
@@ -20,6 +21,12 @@ type Host struct {
 	server string
 	axfr   bool
 	key    *Key
+	// now is the machine's clock, which signatures carry (RFC 8945 section 5.2.3).
+	now func() time.Time
+
+	mu sync.Mutex
+	// secret is the key's, by the key's name, once it is needed.
+	secret map[string]string
 }
 
 var (

@@ -37,6 +37,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mailmove/mailmove/providers"
 	"github.com/mailmove/mailmove/providers/dns"
@@ -67,8 +68,7 @@ type Config struct {
 	Key *Key
 }
 
-// A Key signs messages. It holds a reference; the secret is read for each message
-// and kept nowhere.
+// A Key signs messages. It holds a reference to the secret.
 type Key struct {
 	Name string
 	// Algorithm is hmac-sha256 if empty.
@@ -114,7 +114,14 @@ func (Provider) Open(_ context.Context, value cty.Value, env providers.Env) (pro
 
 // Lint implements [providers.Linter].
 func (Provider) Lint(plan providers.Outlook) []providers.Danger {
-	return dns.Lint(plan, Name, capabilities)
+	return dns.Lint(plan, Name, abilities)
+}
+
+// abilities tells what the server of a provider block can do.
+func abilities(block cty.Value) dns.Capabilities {
+	able := capabilities
+	able.List = !block.GetAttr("axfr").IsNull() && block.GetAttr("axfr").True()
+	return able
 }
 
 // NewHost checks the configuration; it connects to nothing.
@@ -127,7 +134,7 @@ func NewHost(config Config) (*Host, error) {
 	if _, _, err := net.SplitHostPort(server); err != nil {
 		server = net.JoinHostPort(strings.Trim(server, "[]"), "53")
 	}
-	h := &Host{zone: zone, server: server, axfr: config.AXFR}
+	h := &Host{zone: zone, server: server, axfr: config.AXFR, now: time.Now}
 	if config.Key != nil {
 		h.key = &Key{Name: miekg.CanonicalName(config.Key.Name), Algorithm: miekg.HmacSHA256, Secret: config.Key.Secret}
 		if config.Key.Algorithm != "" {
