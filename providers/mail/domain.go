@@ -16,6 +16,7 @@ func domainSchema() providers.ResourceSchema {
 		Doc: "A domain whose mail the server accepts. Every account and alias that the server has for it must be declared or ignored.",
 		Attributes: providers.Attributes{
 			"domain": identity("The domain."),
+			"accept": defaults(cty.True, "Whether mail for the domain is accepted; with false the server is told to stop, and accounts stay."),
 			"ignore": optional(cty.Set(cty.String), "Addresses on the server that nobody moves."),
 		},
 	}
@@ -23,6 +24,7 @@ func domainSchema() providers.ResourceSchema {
 
 type domainValue struct {
 	Domain string   `cty:"domain"`
+	Accept bool     `cty:"accept"`
 	Ignore []string `cty:"ignore"`
 }
 
@@ -64,11 +66,11 @@ func (d domains) Observe(ctx context.Context, desired, last *domainValue) (*doma
 		return nil, err
 	}
 	accepts, err := once(d.cache, "domain "+v.Domain, func() (bool, error) { return store.Accepts(ctx, v.Domain) })
-	if err != nil || !accepts {
+	if err != nil || !accepts && (desired == nil || desired.Accept) {
 		return nil, err
 	}
 	// What is ignored is kept nowhere but in the configuration.
-	return &domainValue{Domain: v.Domain, Ignore: v.Ignore}, nil
+	return &domainValue{Domain: v.Domain, Accept: accepts, Ignore: v.Ignore}, nil
 }
 
 func (d domains) Apply(ctx context.Context, change providers.TypedChange[domainValue], _ providers.TypedLog[domainValue]) (providers.Outcome, *domainValue, error) {
@@ -81,7 +83,7 @@ func (d domains) Apply(ctx context.Context, change providers.TypedChange[domainV
 		v = change.Before
 	}
 	defer d.cache.reset()
-	if err := store.PutDomain(ctx, change.Op, v.Domain, change.After != nil); err != nil {
+	if err := store.PutDomain(ctx, change.Op, v.Domain, change.After != nil && change.After.Accept); err != nil {
 		return fail[domainValue](err)
 	}
 	return providers.Applied, change.After, nil
