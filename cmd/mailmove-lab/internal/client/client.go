@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -196,6 +197,8 @@ type process struct {
 	io.WriteCloser
 	cmd       *exec.Cmd
 	complaint strings.Builder
+	once      sync.Once
+	failure   error
 }
 
 func pipe(cmd *exec.Cmd) (*process, error) {
@@ -208,13 +211,17 @@ func pipe(cmd *exec.Cmd) (*process, error) {
 		return nil, err
 	}
 	cmd.Stderr = &p.complaint
+	cmd.WaitDelay = 10 * time.Second
 	return p, cmd.Start()
 }
 
+// Close ends the program's input and waits for it. It may be called more than once, as go-imap does.
 func (p *process) Close() error {
-	err := p.WriteCloser.Close()
-	_ = p.cmd.Wait() // it ends when its input does; how it ended says nothing about what was read
-	return err
+	p.once.Do(func() {
+		p.failure = p.WriteCloser.Close()
+		_ = p.cmd.Wait() // it ends when its input does; how it ended says nothing about what was read
+	})
+	return p.failure
 }
 
 // A pipe has no addresses and knows no deadlines; the context of its command ends it.

@@ -37,6 +37,18 @@ func ServiceNames() []string {
 	return []string{"imap", "smtp", "pop", "mail", "webmail", "autoconfig", "autodiscover"}
 }
 
+// MailServer returns the name by which the programs of an account's user find its server: home is "" for an account that
+// moves, or the server of a neighbour's.
+func MailServer(home string) string {
+	switch home {
+	case "old":
+		return "mail." + NeighbourDomain
+	case "new":
+		return FQDN("new")
+	}
+	return "imap." + MovingDomain
+}
+
 func roleOf(name string) (role, error) {
 	for _, r := range roles {
 		if r.name == name {

@@ -25,7 +25,8 @@ func (z zone) File() string {
 func (l *Lab) zones() []zone {
 	normal := []zone{
 		{MovingDomain + ".", l.movingZone()},
-		{NeighbourDomain + ".", head(3600, "0 IN MX 10 mail-old."+MovingDomain+".", `0 IN TXT "v=spf1 mx -all"`)},
+		{NeighbourDomain + ".", head(3600, "0 IN MX 10 mail-old."+MovingDomain+".", `0 IN TXT "v=spf1 mx -all"`,
+			"mail IN A "+Address("old").String())},
 		outsideZone(SenderDomain, "sender"),
 		outsideZone(StaleDomain, "stale"),
 		{"operator.example.", head(3600, "0 IN TXT \"operator\"", "op IN A "+Address("op").String())},

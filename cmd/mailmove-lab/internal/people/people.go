@@ -14,6 +14,9 @@ import (
 	"strings"
 )
 
+// File is the name of the record that holds a lab's population.
+const File = "people.json"
+
 // An Account is one person's store and login.
 type Account struct {
 	Local, Domain string

@@ -36,9 +36,6 @@ type Options struct {
 	Seed     uint64 // for what is left to chance
 }
 
-// PeopleFile is the record of the population.
-const PeopleFile = "people.json"
-
 // Run fills the lab.
 func Run(ctx context.Context, l *lab.Lab, options Options) error {
 	if options.Accounts < 1 || options.Messages < 0 {
@@ -55,7 +52,7 @@ func Run(ctx context.Context, l *lab.Lab, options Options) error {
 		}
 	}
 	// From here on the lab knows who is there, even if filling stops half-way.
-	if err := population.Save(l.Record(PeopleFile)); err != nil {
+	if err := population.Save(l.Record(people.File)); err != nil {
 		return err
 	}
 	return fill(ctx, l, population, options)

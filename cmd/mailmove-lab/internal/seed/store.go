@@ -12,6 +12,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/client"
+	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/lab"
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/machine"
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/people"
 )
@@ -48,7 +49,6 @@ type writer struct {
 
 func (w *writer) fill(ctx context.Context, at *client.Client, messages int) error {
 	var err error
-	// Both servers' certificates hold this name; the neighbour's account on the new server is reached there.
 	w.session, err = w.login(ctx, at)
 	if err != nil {
 		return err
@@ -76,15 +76,8 @@ func (w *writer) fill(ctx context.Context, at *client.Client, messages int) erro
 	return w.downloadByPOP3(ctx, at)
 }
 
-func (w *writer) server() string {
-	if w.host.Name == "new" {
-		return w.host.FQDN
-	}
-	return "imap.example.com"
-}
-
 func (w *writer) login(ctx context.Context, at *client.Client) (*imapclient.Client, error) {
-	return at.IMAP(ctx, w.server(), w.account.Address(), w.account.Password, nil)
+	return at.IMAP(ctx, lab.MailServer(w.account.Home), w.account.Address(), w.account.Password, nil)
 }
 
 // folder makes a folder and its messages, then takes some away again, so that there are gaps in the UIDs.
@@ -224,7 +217,8 @@ func (w *writer) sieve(ctx context.Context) error {
 func (w *writer) downloadByPOP3(ctx context.Context, at *client.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	session, err := at.POP3(ctx, w.server(), w.server(), w.account.Address(), w.account.Password)
+	server := lab.MailServer(w.account.Home)
+	session, err := at.POP3(ctx, server, server, w.account.Address(), w.account.Password)
 	if err != nil {
 		return err
 	}
