@@ -9,7 +9,6 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/zclconf/go-cty/cty"
 
-	"github.com/mailmove/mailmove/engine/plan"
 	"github.com/mailmove/mailmove/providers"
 )
 
@@ -106,29 +105,3 @@ func must(t testing.TB, archive string, change ...func(*Options)) *Config {
 type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) { w.t.Log("\n" + string(p)); return len(p), nil }
-
-func TestSmoke(t *testing.T) {
-	data, err := os.ReadFile("testdata/moving.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := must(t, string(data))
-	for _, k := range c.Clocks() {
-		t.Logf("%+v", k)
-	}
-	for _, p := range c.Providers() {
-		t.Logf("%s %s %#v", p.Address, p.Kind, p.Config)
-	}
-	for _, ph := range []string{"", "prepare", "copy", "cutover", "settle"} {
-		w, diags := c.Desired(plan.Position{"module.example": ph})
-		if diags != nil {
-			diags.WriteTo(testWriter{t}, false, 80)
-			t.Fatal("desired")
-		}
-		for k, world := range w {
-			for _, r := range world {
-				t.Logf("%s@%s: %s %s %#v %v keep=%v", k, ph, r.Address, r.Provider, r.Values, r.DependsOn, r.Keep)
-			}
-		}
-	}
-}

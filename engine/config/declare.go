@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func (d *decoder) provider(block *hclsyntax.Block) {
 		return
 	}
 	b := &providerBlock{typ: typ, name: name, schema: schema, rng: block.DefRange()}
-	b.arguments = d.arguments(block.Body, schema.Config, nil, nil, false)
+	b.arguments = d.arguments(block, schema.Config, nil, nil, false)
 	for _, e := range b.arguments.expressions() {
 		e.forbidden = notInProviders
 	}
@@ -62,10 +63,10 @@ func (a *arguments) expressions() []*expression {
 	return all
 }
 
-// arguments reads a body by a provider's schema. The attributes and blocks named
+// arguments reads a block by a provider's schema. The attributes and blocks named
 // in meta belong to the language and stay with the caller.
-func (d *decoder) arguments(body *hclsyntax.Body, schema providers.Attributes, meta, metaBlocks []string, each bool) *arguments {
-	a := &arguments{schema: schema, set: map[string]*expression{}, blocks: map[string]*arguments{}, rng: body.MissingItemRange()}
+func (d *decoder) arguments(block *hclsyntax.Block, schema providers.Attributes, meta, metaBlocks []string, each bool) *arguments {
+	a := &arguments{schema: schema, set: map[string]*expression{}, blocks: map[string]*arguments{}, rng: block.DefRange()}
 	attributes, blocks := slices.Clone(meta), slices.Clone(metaBlocks)
 	for _, name := range schema.Names() {
 		if schema[name].Block {
@@ -74,7 +75,7 @@ func (d *decoder) arguments(body *hclsyntax.Body, schema providers.Attributes, m
 			attributes = append(attributes, name)
 		}
 	}
-	found, inner := d.content(body, attributes, blocks)
+	found, inner := d.content(block.Body, attributes, blocks)
 	for _, name := range names(found) {
 		attr := found[name]
 		switch described, ok := schema[name]; {
@@ -93,7 +94,7 @@ func (d *decoder) arguments(body *hclsyntax.Body, schema providers.Attributes, m
 			d.add(fault(block.DefRange().Ptr(), "Declared twice", "Only one %q block is allowed here.", block.Type))
 			continue
 		}
-		a.blocks[block.Type] = d.arguments(block.Body, schema[block.Type].Nested, nil, nil, each)
+		a.blocks[block.Type] = d.arguments(block, schema[block.Type].Nested, nil, nil, each)
 	}
 	for _, name := range schema.Names() {
 		if s := schema[name]; s.Required && a.set[name] == nil && a.blocks[name] == nil && found[name] == nil {
@@ -136,7 +137,7 @@ func (d *decoder) resource(block *hclsyntax.Block) {
 		d.add(fault(&count.NameRange, "No count", "There is no count here: use for_each with a map or a set, so that every instance keeps its name when others come and go."))
 		return
 	}
-	b.arguments = d.arguments(block.Body, b.schema.Attributes, resourceAttributes, []string{"lifecycle"}, true)
+	b.arguments = d.arguments(block, b.schema.Attributes, resourceAttributes, []string{"lifecycle"}, true)
 	attributes := block.Body.Attributes
 	take := func(name string, each bool) *expression {
 		if attr := attributes[name]; attr != nil {
@@ -198,6 +199,8 @@ func (d *decoder) dependencies(attr *hclsyntax.Attribute, each bool) []*dependen
 		switch {
 		case diags.HasErrors() || len(traversal) < 2 || len(traversal) > 3:
 			dep = nil
+		case len(traversal) == 3 && !isIndex(traversal[2]):
+			dep = nil
 		case traversal.RootName() == "module":
 			name, ok := traversal[1].(hcl.TraverseAttr)
 			if !ok {
@@ -206,11 +209,7 @@ func (d *decoder) dependencies(attr *hclsyntax.Attribute, each bool) []*dependen
 			}
 			dep.call = name.Name
 			if len(traversal) == 3 {
-				step, ok := traversal[2].(hcl.TraverseIndex)
-				if !ok {
-					dep = nil
-					break
-				}
+				step := traversal[2].(hcl.TraverseIndex)
 				index = hcl.StaticExpr(step.Key, step.SrcRange)
 			}
 			if index != nil {
@@ -230,6 +229,11 @@ func (d *decoder) dependencies(attr *hclsyntax.Attribute, each bool) []*dependen
 	return list
 }
 
+func isIndex(step hcl.Traverser) bool {
+	_, ok := step.(hcl.TraverseIndex)
+	return ok
+}
+
 func (d *decoder) call(block *hclsyntax.Block) {
 	b := &call{name: block.Labels[0], inputs: map[string]*expression{}, rng: block.DefRange()}
 	attributes, diags := block.Body.JustAttributes()
@@ -243,16 +247,20 @@ func (d *decoder) call(block *hclsyntax.Block) {
 		d.add(fault(&b.rng, "Missing argument", "A module block needs a source: \"std/NAME\" for an embedded recipe, \"./NAME\" for a folder."))
 		return
 	}
-	folder, err := d.config.resolve(d.module.folder, constant(d, attributes, "source", ""))
+	called, err := d.config.resolve(d.module.folder, constant(d, attributes, "source", ""))
 	if err != nil {
-		d.add(fault(source.Expr.Range().Ptr(), "Invalid module source", "Reading the source of module %q: %v.", b.name, err))
+		d.add(fault(source.Expr.Range().Ptr(), "Invalid module source", "Reading the source of module %q: %s", b.name, ended(err.Error())))
 		return
 	}
-	if slices.Contains(d.path, folder.key()) {
-		d.add(fault(source.Expr.Range().Ptr(), "Cycle of modules", "Module %q calls itself: %s.", b.name, strings.Join(append(d.path, folder.key()), " → ")))
+	if i := slices.IndexFunc(d.path, func(f *folder) bool { return f.key() == called.key() }); i >= 0 {
+		var circle []string
+		for _, f := range append(slices.Clone(d.path[i:]), called) {
+			circle = append(circle, cmp.Or(f.name, "."))
+		}
+		d.add(fault(source.Expr.Range().Ptr(), "Cycle of modules", "Module %q calls itself: %s.", b.name, strings.Join(circle, " → ")))
 		return
 	}
-	if b.module, diags = d.config.load(folder, d.path); diags.HasErrors() {
+	if b.module, diags = d.config.load(called, d.path); diags.HasErrors() {
 		d.add(diags...)
 		return
 	}

@@ -15,7 +15,7 @@ import (
 type decoder struct {
 	config *Config
 	module *module
-	path   []string // folders from the root module to this one
+	path   []*folder // from the root module to this one
 	diags  hcl.Diagnostics
 }
 

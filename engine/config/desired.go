@@ -146,7 +146,7 @@ func (c *Config) validate() hcl.Diagnostics {
 	for _, k := range c.clocks {
 		longest = max(longest, len(k.phases))
 	}
-	for i := range longest {
+	for i := range max(longest, 1) {
 		standing := map[*clock]int{}
 		for _, k := range c.clocks {
 			standing[k] = min(i, len(k.phases)-1)

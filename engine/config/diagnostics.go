@@ -106,9 +106,9 @@ func warning(rng *hcl.Range, summary, detail string, args ...any) *hcl.Diagnosti
 // didYouMean returns a sentence, with a space before it, that names the known
 // word closest to given; or "".
 func didYouMean(given string, known []string) string {
-	best, distance := "", max(3, len(given)/4+1)
+	best, distance := "", min(3, max(1, len(given)/2))+1
 	for _, word := range known {
-		if d := levenshtein.Distance(given, word, nil); d < distance {
+		if d := levenshtein.Distance(given, word, nil); d < min(distance, len(word)) {
 			best, distance = word, d
 		}
 	}

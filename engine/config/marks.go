@@ -42,6 +42,12 @@ func marked(v cty.Value, m any) bool {
 	return ok
 }
 
+// unmarkedValue is v without its marks.
+func unmarkedValue(v cty.Value) cty.Value {
+	v, _ = v.UnmarkDeep()
+	return v
+}
+
 // origins returns the addresses of the resource instances in marks.
 func origins(marks cty.ValueMarks) []string {
 	var addresses []string

@@ -161,7 +161,7 @@ type settings struct {
 }
 
 // load reads a folder and what it calls. path are the folders on the way here.
-func (c *Config) load(f *folder, path []string) (*module, hcl.Diagnostics) {
+func (c *Config) load(f *folder, path []*folder) (*module, hcl.Diagnostics) {
 	if m := c.modules[f.key()]; m != nil {
 		return m, nil
 	}
@@ -171,7 +171,7 @@ func (c *Config) load(f *folder, path []string) (*module, hcl.Diagnostics) {
 	}
 	m := newModule(f)
 	c.modules[f.key()] = m
-	d := &decoder{config: c, module: m, path: append(slices.Clone(path), f.key())}
+	d := &decoder{config: c, module: m, path: append(slices.Clone(path), f)}
 	for _, name := range names {
 		if !hasSuffix(name, suffix) {
 			continue

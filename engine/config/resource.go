@@ -85,6 +85,11 @@ func (e *evaluator) object(in *instance, b *resourceBlock, of *each, shared *sha
 		o.key = of.key
 		o.Address += keySuffix(of.key)
 		a.ctx = inner(shared.ctx, of)
+		if of.value.ContainsMarked() {
+			// for_each goes over other resources: each object belongs to one of them.
+			_, marks := of.value.UnmarkDeep()
+			a.dependsOn = append(a.dependsOn, origins(marks)...)
+		}
 	}
 	a.address = o.Address
 	a.dependsOn = append(a.dependsOn, e.dependsOn(in, b.dependsOn, of, true)...)
@@ -206,7 +211,9 @@ func (e *evaluator) onlyProvider(in *instance, b *resourceBlock) (cty.Value, boo
 	if len(found) == 1 && !marked(v, failed) {
 		return v, true
 	}
-	if len(found) != 1 {
+	if len(found) == 0 {
+		e.add(fault(&b.rng, "Missing provider", "%s.%s needs a provider of kind %s, and none is in scope: declare one, or in a module a variable of type provider(%s).", b.typ, b.name, b.kind, b.kind))
+	} else if len(found) > 1 {
 		e.add(fault(&b.rng, "Missing provider", "%s.%s needs provider = …, because the providers of kind %s in scope are %s.", b.typ, b.name, b.kind, listing(found)))
 	}
 	return cty.NilVal, false

@@ -122,7 +122,7 @@ func (c *Config) fileText(f *folder, name string) (string, error) {
 	}
 	data, err := f.within(name)
 	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", label, err)
+		return "", fmt.Errorf("reading %s: %w", label, cause(err))
 	}
 	if len(data) > maxFile {
 		return "", fmt.Errorf("reading %s: %w", label, errTooLarge)
@@ -155,7 +155,11 @@ func (e *evaluator) variable(in *instance, name string) cty.Value {
 		}
 		converted, err := v.convert(raw)
 		if err != nil {
-			e.add(expressionFault(expr, ctx, "Invalid input", "Input %q of module %q, declared at %s: %s.", name, in.call.name, where(v.block.DefRange()), conversionText(err)))
+			problem := conversionText(err)
+			if s, ok := systemOf(unmarkedValue(raw)); ok {
+				problem += fmt.Sprintf(", and %s is of kind %s", s.address, s.kind)
+			}
+			e.add(expressionFault(expr, ctx, "Invalid input", "Input %q of module %q, declared at %s: %s.", name, in.call.name, where(v.block.DefRange()), problem))
 			return failure
 		}
 		if converted.IsNull() && !v.nullable {

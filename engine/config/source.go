@@ -89,7 +89,7 @@ func (f *folder) read(name string) ([]byte, error) {
 // a regular file in the folder or below it, symbolic links resolved.
 func (f *folder) within(name string) ([]byte, error) {
 	if !filepath.IsLocal(name) {
-		return nil, fmt.Errorf("%q is not in the module's folder", name)
+		return nil, errors.New("it is not in the module's folder")
 	}
 	if f.embedded != nil {
 		return fs.ReadFile(f.embedded, path.Join(f.inside, filepath.ToSlash(name)))
@@ -104,7 +104,7 @@ func (f *folder) within(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is not a regular file", name)
+		return nil, errors.New("it is not a regular file")
 	}
 	file, err := root.Open(name)
 	if err != nil {
@@ -112,6 +112,24 @@ func (f *folder) within(name string) ([]byte, error) {
 	}
 	defer file.Close()
 	return readBounded(file)
+}
+
+// cause is what an error of the file system says without the call and the path,
+// which the message around it names.
+func cause(err error) error {
+	var detail *fs.PathError
+	if errors.As(err, &detail) {
+		return detail.Err
+	}
+	return err
+}
+
+// ended makes a text a sentence.
+func ended(text string) string {
+	if strings.HasSuffix(text, "?") || strings.HasSuffix(text, ".") {
+		return text
+	}
+	return text + "."
 }
 
 var errTooLarge = errors.New("the file is larger than 4 MiB")
@@ -129,7 +147,7 @@ func (c *Config) parse(f *folder, name string) (*hclsyntax.Body, hcl.Diagnostics
 	label := f.file(name)
 	src, err := f.read(name)
 	if err != nil {
-		return nil, hcl.Diagnostics{fault(nil, "Unreadable file", "Reading %s: %v.", label, err)}
+		return nil, hcl.Diagnostics{fault(nil, "Unreadable file", "Reading %s: %v.", label, cause(err))}
 	}
 	if len(src) > maxFile {
 		return nil, hcl.Diagnostics{fault(nil, "Unreadable file", "Reading %s: %v.", label, errTooLarge)}
@@ -197,9 +215,9 @@ func (c *Config) resolve(from *folder, source string) (*folder, error) {
 	}
 	dir := filepath.Join(from.dir, filepath.FromSlash(source))
 	if info, err := os.Stat(dir); err != nil {
-		return nil, err
+		return nil, cause(err)
 	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a folder", dir)
+		return nil, errors.New("it is not a folder")
 	}
 	return &folder{name: path.Join(from.name, source), dir: dir}, nil
 }
@@ -219,7 +237,11 @@ func (c *Config) standard(name string) (*folder, error) {
 		}
 	}
 	if !slices.Contains(known, name) {
-		return nil, fmt.Errorf("there is no recipe %q; the recipes are %s.%s", "std/"+name, listing(known), didYouMean(name, known))
+		hint := didYouMean(name, known)
+		if hint == "" {
+			hint = " The recipes are " + listing(known) + "."
+		}
+		return nil, fmt.Errorf("there is no recipe %q.%s", "std/"+name, hint)
 	}
 	return &folder{name: "std/" + name, embedded: c.options.Modules, inside: name}, nil
 }

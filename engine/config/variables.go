@@ -30,7 +30,7 @@ func (c *Config) readVariables(m *module) hcl.Diagnostics {
 	}
 	files, err := m.folder.list()
 	if err != nil {
-		g.add(fault(nil, "Unreadable folder", "Reading the variables: %v.", err))
+		g.add(fault(nil, "Unreadable folder", "Reading the variables: %v.", cause(err)))
 	}
 	for _, name := range files {
 		if name == defaultVars {
@@ -115,13 +115,13 @@ func (g *givenValues) text(name, text, origin string) {
 func (g *givenValues) file(path, label string) {
 	src, err := os.Open(path)
 	if err != nil {
-		g.add(fault(nil, "Unreadable file", "Reading the variables: %v.", err))
+		g.add(fault(nil, "Unreadable file", "Reading the variables in %s: %v.", label, cause(err)))
 		return
 	}
 	defer src.Close()
 	data, err := readBounded(src)
 	if err != nil {
-		g.add(fault(nil, "Unreadable file", "Reading %s: %v.", label, err))
+		g.add(fault(nil, "Unreadable file", "Reading %s: %v.", label, cause(err)))
 		return
 	}
 	body, diags := g.config.parseSource(label, data)
