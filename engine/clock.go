@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -56,6 +55,7 @@ type clockRun struct {
 	frontier *graph.Frontier[string]
 	running  map[string]job // by operation
 	tries    map[string]int
+	keys     map[string]grouping // of the changes of this walk
 	// renewed are recurring objects that this turn has brought up to date.
 	renewed map[string]bool
 	round   int
@@ -70,7 +70,10 @@ type clockRun struct {
 }
 
 func newClockRun(t *turn, p *plan.ClockPlan) *clockRun {
-	c := &clockRun{t: t, path: p.Path, plan: p, running: map[string]job{}, tries: map[string]int{}, renewed: map[string]bool{}}
+	c := &clockRun{
+		t: t, path: p.Path, plan: p, running: map[string]job{}, tries: map[string]int{}, renewed: map[string]bool{},
+		keys: map[string]grouping{},
+	}
 	c.stage = StageOf(p, t.state.Clocks[p.Path].Phase)
 	return c
 }
@@ -191,6 +194,7 @@ func (c *clockRun) compare(departed []plan.Record) error {
 		return nil
 	}
 	c.frontier = plan.Order(c.world, c.changes, c.t.contract.Back).Frontier()
+	clear(c.keys)
 	c.mode = walking
 	return c.readWindow()
 }
@@ -307,14 +311,17 @@ func (c *clockRun) walk() (bool, error) {
 		}
 	}
 	moved := c.skip()
-	batches := c.batches()
-	if len(batches) == 0 || c.shut || c.t.stopping {
+	ready := c.frontier.Ready()
+	if len(ready) == 0 || c.shut || c.t.stopping {
 		if c.frontier.Running() > 0 || c.t.stopping {
 			return moved, nil
 		}
 		return true, c.endWalk()
 	}
-	for _, batch := range batches {
+	if c.t.busy() {
+		return moved, nil
+	}
+	for _, batch := range c.batches(ready) {
 		if c.t.busy() {
 			break
 		}
@@ -367,15 +374,13 @@ func (c *clockRun) forget(address string) {
 }
 
 // batches groups what is ready, in the order of what is first in each.
-func (c *clockRun) batches() [][]string {
+func (c *clockRun) batches(ready []string) [][]string {
 	var batches [][]string
-	open := map[string]int{} // by key, the index of the batch that is not full
-	for _, address := range c.frontier.Ready() {
-		change := c.changes[address]
-		key, limit := c.t.batch(c.job(*change, ""))
-		key = change.Provider + " " + change.Type + " " + key
+	open := map[batchKey]int{} // the index of the batch that is not full
+	for _, address := range ready {
+		key, limit := c.key(address)
 		i, ok := open[key]
-		if !ok || strings.HasSuffix(key, " ") || limit > 0 && len(batches[i]) >= limit {
+		if !ok || key.key == "" || limit > 0 && len(batches[i]) >= limit {
 			i = len(batches)
 			batches = append(batches, nil)
 			open[key] = i
@@ -383,6 +388,28 @@ func (c *clockRun) batches() [][]string {
 		batches[i] = append(batches[i], address)
 	}
 	return batches
+}
+
+// batchKey groups changes; without a key a change goes alone.
+type batchKey struct{ provider, typ, key string }
+
+// grouping is a provider's answer about one change.
+type grouping struct {
+	batchKey
+	limit int
+}
+
+// key returns what groups a change with others, and how many may go together.
+// Asked once a walk: a provider's answer depends on the change alone.
+func (c *clockRun) key(address string) (batchKey, int) {
+	k, ok := c.keys[address]
+	if !ok {
+		change := c.changes[address]
+		k.batchKey = batchKey{provider: change.Provider, typ: change.Type}
+		k.batchKey.key, k.limit = c.t.batch(c.job(*change, ""))
+		c.keys[address] = k
+	}
+	return k.batchKey, k.limit
 }
 
 // prepare observes the objects of a batch once more, just before it starts.

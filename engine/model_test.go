@@ -261,14 +261,14 @@ func (f faultyStore) Fold(s *state.Snapshot) error {
 
 // bench is an engine over the model with its state in a folder of its own.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	path    string
 	world   *world
 	program *program
 	now     time.Time
 }
 
-func newBench(t *testing.T, p *program, w *world) *bench {
+func newBench(t testing.TB, p *program, w *world) *bench {
 	return &bench{t: t, path: t.TempDir() + "/state.json", world: w, program: p, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 }
 
