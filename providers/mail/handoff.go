@@ -2,7 +2,6 @@ package mail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -46,6 +45,7 @@ var (
 	_ providers.TypedResource[handoffValue] = handoffs{}
 	_ providers.Normalizer                  = handoffs{}
 	_ providers.Stepper                     = handoffs{}
+	_ providers.Batcher                     = handoffs{}
 )
 
 // Normalize implements [providers.Normalizer].
@@ -128,175 +128,100 @@ func (h handoffs) Observe(ctx context.Context, desired, last *handoffValue) (*ha
 	if err != nil {
 		return nil, err
 	}
-	found, settled, err := p.seen(ctx)
+	old, new, err := p.seen(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if found == homeUnset && last == nil {
+	found, settled := homeOf(old, new)
+	if found == homeUnset && (last == nil || desired == nil) {
 		return nil, nil
 	}
 	observed := *v
 	observed.Home, observed.Pause = homeBetween, nil
-	if last != nil {
-		observed.Pause = last.Pause
-	}
 	if settled {
 		observed.Home = string(found)
 	}
-	if found == homeUnset && desired == nil {
-		return nil, nil
+	if last != nil {
+		observed.Pause = last.Pause
 	}
 	return &observed, nil
 }
 
 func (h handoffs) Apply(ctx context.Context, change providers.TypedChange[handoffValue], log providers.TypedLog[handoffValue]) (providers.Outcome, *handoffValue, error) {
+	r := h.apply(ctx, []providers.TypedChange[handoffValue]{change}, []providers.Log{log.Log})[0]
+	return r.outcome, r.value, r.err
+}
+
+// BatchKey implements [providers.Batcher]: accounts that go the same way share the
+// edits of routes, which take a real server seconds to be certain of.
+func (h handoffs) BatchKey(change providers.Change) string {
+	v, err := providers.Decode[handoffValue](change.After)
+	verb := "to"
+	if err == nil && v == nil {
+		verb = "dissolve"
+		v, err = providers.Decode[handoffValue](change.Before)
+	}
+	if err != nil || v == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %s %s", verb, v.Home, v.Old, v.New)
+}
+
+// BatchLimit implements [providers.Batcher]. Accounts of a batch hold their mail
+// until the last of them is handed over.
+func (h handoffs) BatchLimit() int { return 20 }
+
+// ApplyBatch implements [providers.Batcher].
+func (h handoffs) ApplyBatch(ctx context.Context, changes []providers.Change, logs []providers.Log) []providers.Result {
+	return batched(ctx, "mail_handoff", changes, func(ctx context.Context, typed []providers.TypedChange[handoffValue]) []result[handoffValue] {
+		return h.apply(ctx, typed, logs)
+	})
+}
+
+// apply carries out changes of one batch key.
+func (h handoffs) apply(ctx context.Context, changes []providers.TypedChange[handoffValue], logs []providers.Log) []result[handoffValue] {
+	b := &batch{}
+	moves := make([]*move, len(changes))
+	for i, change := range changes {
+		m, err := h.move(change, logs[i])
+		if err != nil {
+			m = &move{}
+			m.end(providers.NotApplied, err)
+		}
+		moves[i] = m
+		b.moves = append(b.moves, m)
+	}
+	if changes[0].After == nil {
+		b.dissolve(ctx)
+	} else {
+		b.run(ctx)
+	}
+	results := make([]result[handoffValue], len(changes))
+	for i, m := range moves {
+		results[i] = result[handoffValue]{outcome: m.outcome, err: m.err}
+		if m.err == nil && changes[i].After != nil {
+			results[i].value = m.value(changes[i])
+		}
+	}
+	return results
+}
+
+// move prepares the change of one account.
+func (h handoffs) move(change providers.TypedChange[handoffValue], log providers.Log) (*move, error) {
 	v := change.After
 	if v == nil {
 		v = change.Before
 	}
 	p, err := h.pair(v)
 	if err != nil {
-		return refuse[handoffValue](err)
-	}
-	if change.After == nil {
-		return p.dissolve(ctx, change.Op)
+		return nil, err
 	}
 	timeout, err := time.ParseDuration(v.Timeout)
 	if err != nil {
-		return refuse[handoffValue](err)
+		return nil, err
 	}
-	m := &move{pair: p, op: change.Op, to: home(v.Home), from: home(v.Home).other(), method: v.Method, timeout: timeout, log: log.Log, env: h.env}
-	outcome, err := m.run(ctx, change.Last != nil && change.Before != nil)
-	if err != nil {
-		return outcome, nil, err
-	}
-	done := *v
-	if change.Last != nil {
-		done.Pause = change.Last.Pause
-	}
-	if m.pause > 0 {
-		done.Pause = new(m.pause.Round(time.Millisecond).String())
-	}
-	return outcome, &done, nil
+	return &move{
+		pair: p, op: change.Op, to: home(v.Home), from: home(v.Home).other(), method: v.Method, timeout: timeout,
+		recorded: change.Before != nil && change.Last != nil, log: log, env: h.env,
+	}, nil
 }
-
-// dissolve undoes the first step: the new server is as it was, the old one serves.
-func (p pair) dissolve(ctx context.Context, op string) (providers.Outcome, *handoffValue, error) {
-	found, _, err := p.now(ctx)
-	if err != nil {
-		return refuse[handoffValue](err)
-	}
-	switch found {
-	case homeUnset:
-		return providers.Applied, nil, nil
-	case homeOld:
-	default:
-		return refuse[handoffValue](providers.Faultf("Go back to a phase in which home is \"old\" first, or keep the resource: lifecycle { keep = true }.",
-			"removing the handoff of %s: its home is not the old server; the old server would serve a store that is out of date", p.account))
-	}
-	if err := p.open(ctx, op, p.old); err != nil {
-		return fail[handoffValue](err)
-	}
-	if err := p.open(ctx, op, p.new); err != nil {
-		return providers.Partial, nil, err
-	}
-	return providers.Applied, nil, nil
-}
-
-// run brings the account to m.to from wherever it is. recorded says that the
-// account had been handed over or kept away before.
-func (m *move) run(ctx context.Context, recorded bool) (providers.Outcome, error) {
-	found, settled, err := m.settle(ctx)
-	if err != nil {
-		return providers.NotApplied, err
-	}
-	switch {
-	case found == homeUnset && recorded, found == homeNone:
-		return providers.NotApplied, m.unclear(found)
-	case found == m.to && settled:
-		return providers.Applied, nil
-	case found == m.to, found == homeUnset && m.to == homeOld:
-		return m.keep(ctx)
-	case found == homeUnset:
-		// As without mailmove, the old server is the home; a handoff begins there.
-		if err := m.leave(ctx, m.op, m.new, m.old); err != nil {
-			return outcome(err), err
-		}
-	}
-	return m.handOver(ctx, settled)
-}
-
-// keep completes what makes m.to the home, which it is already.
-func (m *move) keep(ctx context.Context) (providers.Outcome, error) {
-	if err := m.log.Step(stepKeepAway); err != nil {
-		return providers.NotApplied, err
-	}
-	sentry, err := ability[Sentry](m.source(), "hand over an account")
-	if err != nil {
-		return providers.NotApplied, err
-	}
-	// A handoff of this change that was decided and not completed is completed by
-	// the server that decided it.
-	state, err := sentry.Handoff(ctx, m.op)
-	if err != nil {
-		return providers.Unknown, err
-	}
-	if state == Committed {
-		return m.switchOver(ctx, sentry)
-	}
-	if err := m.open(ctx, m.op, m.target()); err != nil {
-		return providers.Unknown, err
-	}
-	if err := m.leave(ctx, m.op, m.source(), m.target()); err != nil {
-		return providers.Unknown, err
-	}
-	return providers.Applied, nil
-}
-
-// undecidedPoll is how often an undecided handoff of another change is looked at.
-const undecidedPoll = 250 * time.Millisecond
-
-// settle returns the account's home, after waiting for the end of a handoff that
-// another change began and did not finish: its dead-man's timer ends it.
-func (m *move) settle(ctx context.Context) (home, bool, error) {
-	deadline := m.env.Now().Add(m.timeout + time.Minute)
-	for {
-		found, settled, err := m.now(ctx)
-		if err != nil || found != homeUndecided {
-			return found, settled, err
-		}
-		for _, at := range []*Types{m.old, m.new} {
-			sentry, err := ability[Sentry](at, "hand over an account")
-			if err != nil {
-				return "", false, err
-			}
-			state, err := sentry.Handoff(ctx, m.op)
-			if err != nil {
-				return "", false, err
-			}
-			// Our own: it goes on where it stopped.
-			if state != NeverArmed {
-				return m.homeDeciding(at), false, nil
-			}
-		}
-		if m.env.Now().After(deadline) {
-			return "", false, providers.Faultf("Look at both servers: docs/runbook.md, section \"An account that waits\".",
-				"the account %s waits on both servers, and no dead-man's timer has ended it", m.account)
-		}
-		select {
-		case <-ctx.Done():
-			return "", false, context.Cause(ctx)
-		case <-time.After(undecidedPoll):
-		}
-	}
-}
-
-func (m *move) homeDeciding(at *Types) home {
-	if at == m.old {
-		return homeOld
-	}
-	return homeNew
-}
-
-// isExpired reports whether the dead-man's timer came first.
-func isExpired(err error) bool { return errors.Is(err, ErrExpired) }

@@ -13,9 +13,14 @@ type presence string
 const (
 	// atHome: mail is delivered and logins are served there.
 	atHome presence = "home"
-	// away: mail is relayed and logins are proxied to the other server.
+	// away: mail is relayed and logins are proxied to the other server, except what
+	// that one hands over, which is kept.
 	away presence = "away"
-	// waiting: neither; mail is held, logins are parked, or half of something.
+	// left: as away, and what the other server hands over goes back to it. What a
+	// server is after it has decided a handoff, so that nothing reaches the store
+	// that has just been left, whatever the other one does until it is told.
+	left presence = "left"
+	// waiting: mail is held, logins are parked, or half of something.
 	waiting presence = "waiting"
 )
 
@@ -27,9 +32,7 @@ const (
 	homeNew home = "new"
 	// homeUnset: both serve the account, as without mailmove.
 	homeUnset home = "unset"
-	// homeUndecided: a handoff is under way, and only its server knows.
-	homeUndecided home = "undecided"
-	// homeNone: both are away.
+	// homeNone: neither does.
 	homeNone home = "none"
 )
 
@@ -48,45 +51,48 @@ func presenceOf(r Route, l Login, peer Endpoint) presence {
 	switch {
 	case serves(r, l):
 		return atHome
-	case r.Mode == Relay && l.Mode == Proxied && r.Peer.Address == peer.Address && l.Peer.Address == peer.Address:
-		return away
+	case r.Mode != Relay || l.Mode != Proxied || r.Peer.Address != peer.Address || l.Peer.Address != peer.Address:
+		return waiting
+	case r.Left || l.Left:
+		return left
 	}
-	return waiting
+	return away
 }
 
 // homeOf says which server an account's home is, and whether everything is as it
-// should be then (the home serves, the other is away).
+// should be then: the home serves, the other is away, or has been left. "gone"
+// below stands for these two.
 //
-//	old      new      home       settled
-//	home     away     old        yes
-//	away     home     new        yes
-//	home     waiting  old        no: a handoff was broken off, or one to new has just begun
-//	away     waiting  new        no: a handoff was decided, new is not open yet
-//	waiting  home     new        no
-//	waiting  away     old        no
+//	old      new      home
+//	home     gone     old, settled
+//	gone     home     new, settled
+//	left     away     new: decided, and not open yet
+//	away     left     old: decided, and not open yet
+//	waiting  gone     old: the handoff to new is not decided, or it is and old has
+//	                  not left yet; its [Sentry] tells
+//	gone     waiting  new: likewise
+//	home     waiting  old: mailmove has begun to keep new away
+//	waiting  home     new: likewise
 //	home     home     unset
-//	waiting  waiting  undecided: the dead-man's timer will tell
-//	away     away     none
-//
-// A handoff makes the server it leads to wait before it touches the other one, so
-// that "waiting, away" cannot be one of its instants: it is a hand's work, or the
-// server it leads away from just opening again.
+//	else              none: not of our making
 func homeOf(old, new presence) (h home, settled bool) {
+	gone := func(p presence) bool { return p == away || p == left }
 	switch {
 	case old == atHome && new == atHome:
 		return homeUnset, false
-	case old == away && new == away:
+	case old == new:
 		return homeNone, false
-	case old == waiting && new == waiting:
-		return homeUndecided, false
-	case old == atHome || new == away:
-		return homeOld, old == atHome && new == away
-	default:
-		return homeNew, new == atHome && old == away
+	case old == atHome:
+		return homeOld, gone(new)
+	case new == atHome:
+		return homeNew, gone(old)
+	case old == waiting, new == left:
+		return homeOld, false
 	}
+	return homeNew, false
 }
 
-// A pair is the two servers of a handoff.
+// A pair is the two servers between which an account moves.
 type pair struct {
 	old, new *Types
 	account  Address
@@ -99,27 +105,26 @@ func (p pair) server(h home) *Types {
 	return p.new
 }
 
-// now asks both servers what the account's home is, just now.
-func (p pair) now(ctx context.Context) (home, bool, error) {
+// now asks both servers what the account is there, just now.
+func (p pair) now(ctx context.Context) (old, new presence, err error) {
 	route, login, err := p.old.presence(ctx, p.account)
 	if err != nil {
-		return "", false, err
+		return "", "", err
 	}
-	old := presenceOf(route, login, p.new.server.Endpoint())
+	old = presenceOf(route, login, p.new.server.Endpoint())
 	if route, login, err = p.new.presence(ctx, p.account); err != nil {
-		return "", false, err
+		return "", "", err
 	}
-	h, settled := homeOf(old, presenceOf(route, login, p.old.server.Endpoint()))
-	return h, settled, nil
+	return old, presenceOf(route, login, p.old.server.Endpoint()), nil
 }
 
 // seen is what now would say, out of the snapshots.
-func (p pair) seen(ctx context.Context) (home, bool, error) {
+func (p pair) seen(ctx context.Context) (old, new presence, err error) {
 	known, err := p.old.known(ctx, p.account.Domain())
 	if err != nil {
-		return "", false, err
+		return "", "", err
 	}
-	presence := func(at, peer *Types) (presence, error) {
+	look := func(at, peer *Types) (presence, error) {
 		route, err := at.route(ctx, p.account, known)
 		if err != nil {
 			return "", err
@@ -127,66 +132,65 @@ func (p pair) seen(ctx context.Context) (home, bool, error) {
 		login, err := at.login(ctx, p.account, known)
 		return presenceOf(route, login, peer.server.Endpoint()), err
 	}
-	old, err := presence(p.old, p.new)
-	if err != nil {
-		return "", false, err
+	if old, err = look(p.old, p.new); err != nil {
+		return "", "", err
 	}
-	new, err := presence(p.new, p.old)
-	if err != nil {
-		return "", false, err
-	}
-	h, settled := homeOf(old, new)
-	return h, settled, nil
+	new, err = look(p.new, p.old)
+	return old, new, err
 }
 
-// set makes the route and login of the account so on one server. Logins come
-// first where people are to be kept out, mail first where they are let in.
-func (p pair) set(ctx context.Context, op string, at *Types, route Route, login Login) error {
-	router, err := ability[Router](at, "route the mail of single accounts")
+// unclear is the error of two homes, or none: no machine can know which store is
+// the truth.
+func (p pair) unclear(h home) error {
+	hint := "Find out which server has the account's newest mail, and make the other one relay and proxy to it with mail_route and mail_login; then take these out again. docs/runbook.md tells how to compare the stores."
+	if h == homeNone {
+		return providers.Faultf(hint, "the account %s has no home: neither server serves it", p.account)
+	}
+	return providers.Faultf(hint, "both servers serve the account %s, which had been handed over: somebody removed mailmove's route from one of them, and mail may have arrived on both", p.account)
+}
+
+// open makes a server serve accounts.
+func (t *Types) open(ctx context.Context, op string, accounts []Address) error {
+	return t.set(ctx, op, accounts, Route{Mode: Local}, Login{Mode: Open})
+}
+
+// leave makes a server relay and proxy accounts to a peer.
+func (t *Types) leave(ctx context.Context, op string, accounts []Address, peer *Types) error {
+	e := peer.server.Endpoint()
+	return t.set(ctx, op, accounts, Route{Mode: Relay, Peer: e}, Login{Mode: Proxied, Peer: e})
+}
+
+// set makes the routes and logins of accounts so.
+func (t *Types) set(ctx context.Context, op string, accounts []Address, route Route, login Login) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	router, err := ability[Router](t, "route the mail of single accounts")
 	if err != nil {
 		return notApplied(err)
 	}
-	keeper, err := ability[Doorkeeper](at, "direct the logins of single accounts")
+	keeper, err := ability[Doorkeeper](t, "direct the logins of single accounts")
 	if err != nil {
 		return notApplied(err)
 	}
-	defer at.cache.touch(p.account)
-	setRoute := func() error { return router.SetRoutes(ctx, op, map[Address]Route{p.account: route}) }
-	setLogin := func() error { return keeper.SetLogins(ctx, op, map[Address]Login{p.account: login}) }
-	first, second := setLogin, setRoute
-	if login.Mode == Open {
-		first, second = setRoute, setLogin
+	routes, logins := map[Address]Route{}, map[Address]Login{}
+	for _, account := range accounts {
+		routes[account], logins[account] = route, login
+		defer t.cache.touch(account)
 	}
-	if err := first(); err != nil {
-		return fmt.Errorf("setting %s to %s and %s on %s: %w", p.account, route.Mode, login.Mode, at.name(), err)
+	if err := keeper.SetLogins(ctx, op, logins); err != nil {
+		return fmt.Errorf("making logins of %s %s on %s: %w", some(accounts), login.Mode, t.name(), err)
 	}
-	if err := second(); err != nil {
-		return fmt.Errorf("setting %s to %s and %s on %s: %w", p.account, route.Mode, login.Mode, at.name(), err)
+	if err := router.SetRoutes(ctx, op, routes); err != nil {
+		return fmt.Errorf("making mail for %s %s on %s: %w", some(accounts), route.Mode, t.name(), err)
 	}
 	return nil
 }
 
-// open makes a server serve the account.
-func (p pair) open(ctx context.Context, op string, at *Types) error {
-	return p.set(ctx, op, at, Route{Mode: Local}, Login{Mode: Open})
-}
-
-// leave makes a server relay and proxy to the other one.
-func (p pair) leave(ctx context.Context, op string, at, peer *Types) error {
-	e := peer.server.Endpoint()
-	return p.set(ctx, op, at, Route{Mode: Relay, Peer: e}, Login{Mode: Proxied, Peer: e})
-}
-
-// wait makes a server hold mail and park logins.
-func (p pair) wait(ctx context.Context, op string, at *Types) error {
-	return p.set(ctx, op, at, Route{Mode: Hold}, Login{Mode: Parked})
-}
-
-// unclear is the error of two homes, or none: no machine can know which store is the truth.
-func (p pair) unclear(h home) error {
-	hint := "Find out which server has the account's newest mail, and make the other one relay and proxy to it with mail_route and mail_login; then take these out again. docs/runbook.md tells how to compare the stores."
-	if h == homeNone {
-		return providers.Faultf(hint, "the account %s has no home: both servers relay and proxy it to each other", p.account)
+// some names accounts in an error.
+func some(accounts []Address) string {
+	if len(accounts) == 1 {
+		return string(accounts[0])
 	}
-	return providers.Faultf(hint, "both servers serve the account %s, which had been handed over: somebody removed mailmove's route from one of them, and mail may have arrived on both", p.account)
+	return fmt.Sprintf("%s and %d more accounts", accounts[0], len(accounts)-1)
 }

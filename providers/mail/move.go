@@ -2,87 +2,180 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/mailmove/mailmove/providers"
 )
 
+// A stage is how far a move has come.
+type stage int
+
+const (
+	fresh   stage = iota
+	keeping       // the home is right, not all else is
+	unready       // to be handed over; the target is to be sent away first
+	ahead         // to be copied ahead
+	ready         // to be armed
+	armed         // mail is to be held
+	held          // to be decided
+	decided       // to be completed
+	ended
+)
+
 // A move is one account's change of home.
 //
-// Before the decision, the server that the account leaves is the truth, and
-// nothing reaches the store on the other one but the copy: there mail is held and
-// logins are parked first of all, so that neither what that server relays nor
-// whom it proxies can come in between. The decision is one call, Commit. After
-// it the other server is the truth, and all that is left is done in any order, by
-// us or by the server that decided.
+// Until the decision the server that the account leaves (the source) is the
+// truth. The one it goes to (the target) is away all the time: it relays and
+// proxies to the source, where mail is held and logins are parked, and keeps only
+// what the source hands over, which is nothing yet. The decision is one call,
+// Commit: with it the source leaves, handing over everything, and the target is the
+// truth, by way of the source at first and then by itself. Nothing after the
+// decision is needed for mail and logins to arrive, so mailmove may fail at any
+// instant.
 type move struct {
 	pair
 	op       string
 	from, to home
 	method   *string
 	timeout  time.Duration
+	// recorded says that the account had been handed over or kept away before.
+	recorded bool
 	log      providers.Log
 	env      providers.Env
-	pause    time.Duration
+
+	stage   stage
+	began   time.Time
+	pause   time.Duration
+	outcome providers.Outcome
+	err     error
 }
 
 func (m *move) source() *Types { return m.server(m.from) }
 func (m *move) target() *Types { return m.server(m.to) }
 
-// handOver moves the home from m.from, which it is, to m.to. settled says that the
-// other server relays and proxies to it, as it should.
-func (m *move) handOver(ctx context.Context, settled bool) (providers.Outcome, error) {
-	sentry, err := ability[Sentry](m.source(), "hand over an account")
+// end ends the move.
+func (m *move) end(outcome providers.Outcome, err error) {
+	m.stage, m.outcome, m.err = ended, outcome, err
+}
+
+// value is the object after the move.
+func (m *move) value(change providers.TypedChange[handoffValue]) *handoffValue {
+	done := *change.After
+	if change.Last != nil {
+		done.Pause = change.Last.Pause
+	}
+	if m.pause > 0 {
+		done.Pause = new(m.pause.Round(time.Millisecond).String())
+	}
+	return &done
+}
+
+func (m *move) sentry() (Sentry, error) {
+	return ability[Sentry](m.source(), "hand over an account")
+}
+
+// look finds out where the account is, and what there is to do.
+func (m *move) look(ctx context.Context) {
+	old, new, err := m.now(ctx)
 	if err != nil {
-		return providers.NotApplied, err
+		m.end(providers.NotApplied, err)
+		return
+	}
+	found, settled := homeOf(old, new)
+	switch {
+	case found == homeUnset && m.recorded, found == homeNone:
+		m.end(providers.NotApplied, m.unclear(found))
+	case found == m.to && settled:
+		m.end(providers.Applied, nil)
+	case found == homeUnset && m.to == homeOld:
+		m.stage = keeping
+	case found == m.to:
+		m.finish(ctx)
+	default:
+		m.plan(ctx, old, new)
+	}
+}
+
+// finish goes on after a decision for the target that was not completed: by this
+// change, which its sentry knows, or by something else.
+func (m *move) finish(ctx context.Context) {
+	sentry, err := m.sentry()
+	if err != nil {
+		m.end(providers.NotApplied, err)
+		return
+	}
+	state, err := sentry.Handoff(ctx, m.op)
+	switch {
+	case err != nil:
+		m.end(providers.Unknown, fmt.Errorf("asking %s for the handoff of %s: %w", m.source().name(), m.account, err))
+	case state == Committed:
+		m.stage = decided
+	default:
+		m.stage = keeping
+	}
+}
+
+// plan chooses where a handoff begins, or goes on after an interruption.
+func (m *move) plan(ctx context.Context, old, new presence) {
+	sentry, err := m.sentry()
+	if err != nil {
+		m.end(providers.NotApplied, err)
+		return
 	}
 	state, err := sentry.Handoff(ctx, m.op)
 	if err != nil {
-		return providers.Unknown, fmt.Errorf("asking for the state of the handoff: %w", err)
+		m.end(providers.Unknown, fmt.Errorf("asking %s for the handoff of %s: %w", m.source().name(), m.account, err))
+		return
 	}
-	if state == Committed {
-		return m.switchOver(ctx, sentry)
+	source, target := old, new
+	if m.from == homeNew {
+		source, target = new, old
 	}
-	if !settled && state != Armed {
-		if err := m.leave(ctx, m.op, m.target(), m.source()); err != nil {
-			return providers.NotApplied, err
-		}
+	switch {
+	case state == Committed:
+		m.stage = decided
+	case target != away:
+		m.stage = unready
+	case source == atHome:
+		m.stage = ahead
+	default:
+		// Waiting. Whether an earlier handoff was decided, only arming can tell, and
+		// until then nothing may be copied.
+		m.stage = ready
 	}
-	if err := m.ready(ctx); err != nil {
-		return providers.NotApplied, err
-	}
-	began := m.env.Now()
-	if err := m.prepare(ctx, sentry); err != nil {
-		return m.abort(ctx, sentry, err)
-	}
-	if err := m.log.Step(stepCommit); err != nil {
-		return m.abort(ctx, sentry, err)
-	}
-	if err := sentry.Commit(ctx, m.op); err != nil {
-		if outcome, done := m.undecided(ctx, sentry, err); !done {
-			return outcome, err
-		}
-	}
-	outcome, err := m.switchOver(ctx, sentry)
-	m.pause = m.env.Now().Sub(began)
-	return outcome, err
 }
 
-// ready brings the copy close while the account is in use, and checks all that
+// copyAhead brings the copy close while the account is in use, and checks all that
 // can be checked before anybody has to wait.
-func (m *move) ready(ctx context.Context) error {
+func (m *move) copyAhead(ctx context.Context) {
+	if err := m.tryAhead(ctx); err != nil {
+		m.end(providers.NotApplied, err)
+		return
+	}
+	m.stage = ready
+}
+
+func (m *move) tryAhead(ctx context.Context) error {
 	if err := m.log.Step(stepAhead); err != nil {
 		return err
 	}
 	for _, at := range []*Types{m.source(), m.target()} {
-		known, err := m.exists(ctx, at)
+		all, err := at.accounts(ctx, m.account.Domain())
 		if err != nil {
 			return err
 		}
-		if !known {
+		if _, ok := all[m.account]; !ok {
 			return providers.Faultf("Declare a mail_account for it.", "handing over %s: %s has no such account", m.account, at.name())
 		}
+	}
+	route, login, err := m.source().presence(ctx, m.account)
+	if err != nil {
+		return err
+	}
+	if !serves(route, login) {
+		return nil // an interrupted handoff; see plan
 	}
 	job, copier, err := m.job(ctx)
 	if err != nil {
@@ -126,12 +219,6 @@ func (m *move) prove(ctx context.Context, copier Copier, job CopyJob) error {
 	return fmt.Errorf("copying %s ahead: %d things differ: %q", m.account, c.Behind(), c.Examples)
 }
 
-func (m *move) exists(ctx context.Context, at *Types) (bool, error) {
-	all, err := at.accounts(ctx, m.account.Domain())
-	_, ok := all[m.account]
-	return ok, err
-}
-
 func (m *move) job(ctx context.Context) (CopyJob, Copier, error) {
 	copier, err := ability[Copier](m.source(), "copy accounts")
 	if err != nil {
@@ -143,39 +230,76 @@ func (m *move) job(ctx context.Context) (CopyJob, Copier, error) {
 	return CopyJob{Op: m.op, Account: m.account, Peer: m.target().server, Method: method, Aside: m.to == homeOld}, copier, err
 }
 
-// prepare makes everything so that Commit can decide.
-func (m *move) prepare(ctx context.Context, sentry Sentry) error {
+// arm arms the dead-man's timer, or moves its deadline.
+func (m *move) arm(ctx context.Context) {
 	if err := m.log.Step(stepArm); err != nil {
-		return err
+		m.end(providers.NotApplied, err)
+		return
 	}
-	if err := m.wait(ctx, m.op, m.target()); err != nil {
+	if err := m.tryArm(ctx); err != nil {
+		m.abort(ctx, err)
+		return
+	}
+	m.began = m.env.Now()
+	m.stage = armed
+}
+
+func (m *move) tryArm(ctx context.Context) error {
+	sentry, err := m.sentry()
+	if err != nil {
 		return err
 	}
 	if err := sentry.Arm(ctx, m.op, m.account, m.target().server.Endpoint(), m.timeout); err != nil {
 		return fmt.Errorf("arming the dead-man's timer for %s on %s: %w", m.account, m.source().name(), err)
 	}
+	return nil
+}
+
+// decide parks logins, copies and verifies the last difference, and commits.
+func (m *move) decide(ctx context.Context) {
 	defer m.source().cache.touch(m.account)
-	router, err := ability[Router](m.source(), "route the mail of single accounts")
+	if err := m.park(ctx); err != nil {
+		m.abort(ctx, err)
+		return
+	}
+	if err := m.lastDifference(ctx); err != nil {
+		m.abort(ctx, err)
+		return
+	}
+	if err := m.log.Step(stepCommit); err != nil {
+		m.abort(ctx, err)
+		return
+	}
+	sentry, err := m.sentry()
 	if err != nil {
+		m.abort(ctx, err)
+		return
+	}
+	if err := sentry.Commit(ctx, m.op); err != nil {
+		m.settle(ctx, sentry, fmt.Errorf("handing over %s: %w", m.account, err))
+		return
+	}
+	m.pause = m.env.Now().Sub(m.began)
+	m.stage = decided
+}
+
+// park makes logins wait and ends sessions. The accounts of a batch may have
+// waited for each other since they were armed.
+func (m *move) park(ctx context.Context) error {
+	if err := m.log.Step(stepPark); err != nil {
+		return err
+	}
+	if err := m.tryArm(ctx); err != nil {
 		return err
 	}
 	keeper, err := ability[Doorkeeper](m.source(), "direct the logins of single accounts")
 	if err != nil {
 		return err
 	}
-	if err := m.log.Step(stepHold); err != nil {
-		return err
-	}
-	if err := router.SetRoutes(ctx, m.op, map[Address]Route{m.account: {Mode: Hold}}); err != nil {
-		return fmt.Errorf("holding mail for %s on %s: %w", m.account, m.source().name(), err)
-	}
-	if err := m.log.Step(stepPark); err != nil {
-		return err
-	}
 	if err := keeper.SetLogins(ctx, m.op, map[Address]Login{m.account: {Mode: Parked}}); err != nil {
 		return fmt.Errorf("parking logins of %s on %s: %w", m.account, m.source().name(), err)
 	}
-	return m.lastDifference(ctx)
+	return nil
 }
 
 // lastPasses is how often the last difference is copied before it must be none.
@@ -241,66 +365,65 @@ func (m *move) password(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	account, ok := all[m.account]
+	if !ok {
+		return fmt.Errorf("handing over %s: %s has no such account", m.account, m.target().name())
+	}
 	defer m.target().cache.reset()
-	if err := to.PutAccounts(ctx, m.op, []AccountEdit{{Account: all[m.account], Credential: ours[m.account]}}); err != nil {
+	if err := to.PutAccounts(ctx, m.op, []AccountEdit{{Account: account, Credential: ours[m.account]}}); err != nil {
 		return fmt.Errorf("copying the password hash of %s to %s: %w", m.account, m.target().name(), err)
 	}
 	return nil
 }
 
-// switchOver completes a decided handoff.
-func (m *move) switchOver(ctx context.Context, sentry Sentry) (providers.Outcome, error) {
-	if err := m.log.Step(stepSwitch); err != nil {
-		return providers.Partial, err
-	}
-	defer m.source().cache.touch(m.account)
-	if err := m.open(ctx, m.op, m.target()); err != nil {
-		return providers.Partial, err
-	}
-	if err := sentry.Disarm(ctx, m.op); err != nil {
-		return providers.Partial, fmt.Errorf("making %s relay and proxy %s: %w", m.source().name(), m.account, err)
-	}
-	return providers.Applied, nil
-}
-
-// undecided finds out what became of a Commit that returned an error. done says
-// that the handoff is decided for the peer all the same.
-func (m *move) undecided(ctx context.Context, sentry Sentry, cause error) (outcome providers.Outcome, done bool) {
-	if isExpired(cause) {
-		return m.abortOutcome(ctx, sentry), false
+// settle finds out what became of a Commit that returned an error.
+func (m *move) settle(ctx context.Context, sentry Sentry, cause error) {
+	if errors.Is(cause, ErrExpired) {
+		m.abort(ctx, cause)
+		return
 	}
 	state, err := sentry.Handoff(ctx, m.op)
 	switch {
 	case err != nil || state == Armed:
 		// The answer is lost, and Commit may yet arrive. Nothing is undone: the timer
 		// or Commit decides, and the next attempt finds out which.
-		return providers.Unknown, false
+		m.end(providers.Unknown, cause)
 	case state == Committed:
-		return providers.Partial, true
+		m.stage = decided
+	default:
+		m.abort(ctx, cause)
 	}
-	return m.abortOutcome(ctx, sentry), false
+}
+
+// disarm completes a decided handoff on the server that the account has left.
+func (m *move) disarm(ctx context.Context) {
+	defer m.source().cache.touch(m.account)
+	sentry, err := m.sentry()
+	if err == nil {
+		err = sentry.Disarm(ctx, m.op)
+	}
+	if err != nil {
+		m.end(providers.Partial, fmt.Errorf("making %s relay and proxy %s: %w", m.source().name(), m.account, err))
+		return
+	}
+	m.end(providers.Applied, nil)
 }
 
 // abortTime is how long breaking off may take, also when the turn was told to stop.
 const abortTime = 30 * time.Second
 
-// abort breaks off before the decision: the account is served where it was.
-func (m *move) abort(ctx context.Context, sentry Sentry, cause error) (providers.Outcome, error) {
-	return m.abortOutcome(ctx, sentry), cause
-}
-
-func (m *move) abortOutcome(ctx context.Context, sentry Sentry) providers.Outcome {
+// abort breaks off before the decision: the account is served where it was, and
+// the other server stays away.
+func (m *move) abort(ctx context.Context, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
 	defer m.source().cache.touch(m.account)
-	if err := sentry.Disarm(ctx, m.op); err != nil {
-		return providers.Unknown
+	result := providers.Unknown
+	if sentry, err := m.sentry(); err == nil && sentry.Disarm(ctx, m.op) == nil {
+		// Disarming completes a handoff that was decided after all.
+		if state, err := sentry.Handoff(ctx, m.op); err == nil && state != Committed {
+			result = providers.NotApplied
+		}
 	}
-	if state, err := sentry.Handoff(ctx, m.op); err != nil || state == Committed {
-		return providers.Unknown
-	}
-	if err := m.leave(ctx, m.op, m.target(), m.source()); err != nil {
-		return providers.Partial
-	}
-	return providers.NotApplied
+	m.end(result, cause)
 }
