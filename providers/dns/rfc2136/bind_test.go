@@ -106,7 +106,7 @@ key "other" { algorithm hmac-sha256; secret %q; };
 		_ = log.Close()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			t.Logf("named on %s:\n%s", address, tail(string(text), 40))
+			t.Logf("named on %s:\n%s", address, tail(string(text), 15))
 		}
 	})
 	b := &bind{address: address}

@@ -70,6 +70,11 @@ func (h *Host) exchange(ctx context.Context, message *miekg.Msg) (providers.Outc
 	if refusal := h.badSignature(reply); refusal != nil {
 		return providers.NotApplied, nil, refusal
 	}
+	if errors.Is(err, miekg.ErrAuth) {
+		// The library verifies no answer whose code is NOTAUTH. This one says that the
+		// zone is not there, and the caller makes an error of it.
+		err = nil
+	}
 	switch {
 	case err != nil:
 		return h.lost(err)

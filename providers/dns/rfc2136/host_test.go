@@ -60,3 +60,8 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+// TestServer pins what BIND does that the host relies on.
+func TestServer(t *testing.T) {
+	dnstest.RunServer(t, startBind(t, primaryZone).address, keyName, secret)
+}
