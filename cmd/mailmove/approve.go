@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/mailmove/mailmove/engine"
+	"github.com/mailmove/mailmove/engine/plan"
+	"github.com/mailmove/mailmove/engine/state"
+	"github.com/mailmove/mailmove/engine/view"
+)
+
+// approveCommand records a person's word for a gate.
+func (a *app) approveCommand() *cli.Command {
+	f := &projectFlags{}
+	var clock, phase, by, note string
+	return &cli.Command{
+		Name:        "approve",
+		Usage:       "approve a gate of the plan in force",
+		ArgsUsage:   "GATE",
+		Description: "Approves an approval gate of the plan that is in force. Approvals do not carry over to another plan.",
+		Flags: append(f.planFlags(), f.lockFlag(),
+			&cli.StringFlag{Name: "clock", Usage: "the `module` whose gate it is, if more than one has a gate of this name", Destination: &clock},
+			&cli.StringFlag{Name: "phase", Usage: "the `phase` whose gate it is, if more than one has a gate of this name", Destination: &phase},
+			&cli.StringFlag{Name: "by", Usage: "who approves: a `name`; your user name if not given", Destination: &by},
+			&cli.StringFlag{Name: "note", Usage: "a `text` to record with it", Destination: &note},
+		),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := atMost(cmd, 1); err != nil {
+				return err
+			}
+			gate := cmd.Args().First()
+			p, err := a.open(f, "mailmove approve")
+			if err != nil {
+				return err
+			}
+			where, err := findGate(p.engine, gate, clock, phase)
+			if err != nil {
+				return err
+			}
+			if by == "" {
+				if u, err := user.Current(); err == nil {
+					by = u.Username
+				}
+			}
+			if err := p.engine.Approve(ctx, where.clock, where.phase, gate, by, note); err != nil {
+				return err
+			}
+			a.ui.print("%s has approved gate %s before phase %s. mailmove apply goes on.\n", view.Clean(by), view.Clean(gate), view.Clean(where.phase))
+			return nil
+		},
+	}
+}
+
+type gatePlace struct{ clock, phase string }
+
+// findGate finds the one approval gate of that name.
+func findGate(e *engine.Engine, gate, clock, phase string) (gatePlace, error) {
+	s, err := e.State()
+	if err != nil {
+		return gatePlace{}, err
+	}
+	contract, err := engine.Contract(s)
+	if err != nil {
+		return gatePlace{}, err
+	}
+	if contract == nil {
+		return gatePlace{}, hint(fmt.Errorf("approving gate %q: %w", gate, engine.ErrNoContract), "A gate of a plan is approved when the plan is in force: mailmove plan -out=FILE, review it, mailmove apply FILE.")
+	}
+	var found []gatePlace
+	var known []string
+	for _, c := range contract.Clocks {
+		for _, stage := range c.Stages {
+			for _, g := range stage.Gates {
+				if g.Kind != plan.Approval {
+					continue
+				}
+				known = append(known, state.GateKey(c.Path, stage.Phase, g.Name))
+				if g.Name == gate && (clock == "" || clock == c.Path) && (phase == "" || phase == stage.Phase) {
+					found = append(found, gatePlace{c.Path, stage.Phase})
+				}
+			}
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return gatePlace{}, hint(fmt.Errorf("approving: %d gates have the name %q", len(found), gate), "Say which one with -clock and -phase: "+strings.Join(known, ", ")+".")
+	case len(known) == 0:
+		return gatePlace{}, hint(fmt.Errorf("approving: the plan in force has no approval gate"), "mailmove status says what it waits for.")
+	}
+	return gatePlace{}, hint(fmt.Errorf("approving: the plan in force has no approval gate %q", gate), "Its approval gates are (module/phase/gate): "+strings.Join(known, ", ")+".")
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/mailmove/mailmove/engine/state"
+	"github.com/mailmove/mailmove/providers"
+	"github.com/mailmove/mailmove/providers/dns/rfc2136"
+	"github.com/mailmove/mailmove/providers/mail/postfix_dovecot"
+	"github.com/mailmove/mailmove/providers/operator"
+)
+
+// providerTypes are the providers by type.
+type providerTypes map[string]providers.Provider
+
+// registry lists all providers there are. store is where the kind operator finds
+// what people have confirmed; nil is nowhere.
+func registry(store state.Store) providerTypes {
+	return providerTypes{
+		"operator":        operator.New(nil),
+		"postfix_dovecot": postfix_dovecot.Provider{},
+		rfc2136.Name:      rfc2136.Provider{},
+	}
+}
+
+// Schema implements [config.Schemas].
+func (t providerTypes) Schema(name string) (providers.Schema, bool) {
+	p, ok := t[name]
+	if !ok {
+		return providers.Schema{}, false
+	}
+	return p.Schema(), true
+}
+
+// Types implements [config.Schemas].
+func (t providerTypes) Types() []string { return slices.Sorted(maps.Keys(t)) }
+
+// recipes returns the modules that ship with mailmove: source = "std/NAME".
+func recipes() fs.FS { return nil }

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/mailmove/mailmove/engine"
+	"github.com/mailmove/mailmove/engine/plan"
+	"github.com/mailmove/mailmove/engine/state"
+	"github.com/mailmove/mailmove/engine/view"
+)
+
+// statusCommand says how things stand.
+func (a *app) statusCommand() *cli.Command {
+	f := &projectFlags{}
+	var refresh, detailed bool
+	return &cli.Command{
+		Name:        "status",
+		Usage:       "say where the migration stands and what it waits for",
+		Description: "Reads the state and connects to nothing. With -refresh it also observes everything and shows what differs.",
+		Flags: append(f.configFlags(), f.stateFlag(),
+			&cli.BoolFlag{Name: "refresh", Usage: "observe everything, and show what differs", Destination: &refresh},
+			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 unless the plan in force has been carried out", Destination: &detailed},
+			a.jsonFlag("print it as JSON"),
+		),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if err := noArguments(cmd); err != nil {
+				return err
+			}
+			s, path, err := a.snapshot(f)
+			if err != nil {
+				return err
+			}
+			contract, err := engine.Contract(s)
+			if err != nil {
+				return err
+			}
+			if err := a.showStatus(s, path, contract); err != nil {
+				return err
+			}
+			if refresh {
+				if err := a.refresh(ctx, f); err != nil {
+					return err
+				}
+			}
+			if detailed && (contract == nil || !reached(s, contract)) {
+				return errPending
+			}
+			return nil
+		},
+	}
+}
+
+// refresh shows the plan that would be made now.
+func (a *app) refresh(ctx context.Context, f *projectFlags) error {
+	p, err := a.open(f, "mailmove status")
+	if err != nil {
+		return err
+	}
+	_, err = a.makePlan(ctx, p, engine.Target{}, false)
+	return err
+}
+
+// statusLine is the status for programs.
+type statusLine struct {
+	Type     string       `json:"type"`
+	State    string       `json:"state"`
+	Lineage  string       `json:"lineage"`
+	Serial   int64        `json:"serial"`
+	Turns    int64        `json:"turns"`
+	Contract string       `json:"contract,omitempty"`
+	Reached  bool         `json:"reached"`
+	Clocks   []clockStand `json:"clocks"`
+	Begun    []begunLine  `json:"begun,omitempty"`
+}
+
+type clockStand struct {
+	Clock   string     `json:"clock"`
+	Phase   string     `json:"phase"`
+	Entered *time.Time `json:"entered,omitempty"`
+	Done    *time.Time `json:"done,omitempty"`
+	Next    string     `json:"next,omitempty"`
+	Gates   []gateLine `json:"gates,omitempty"`
+}
+
+type begunLine struct {
+	Address string    `json:"address"`
+	Action  string    `json:"action"`
+	Step    string    `json:"step,omitempty"`
+	Begun   time.Time `json:"begun"`
+}
+
+func (a *app) showStatus(s *state.Snapshot, path string, contract *plan.Plan) error {
+	line := newStatusLine(s, path, contract)
+	if a.json {
+		return a.ui.object(line)
+	}
+	return a.ui.write(func(w io.Writer) error { return writeStatus(w, line, s, contract, a.ui.color) })
+}
+
+func newStatusLine(s *state.Snapshot, path string, contract *plan.Plan) statusLine {
+	line := statusLine{Type: "status", State: path, Lineage: s.Lineage, Serial: s.Serial, Turns: s.Epoch, Contract: s.Digest}
+	line.Reached = contract != nil && reached(s, contract)
+	known := map[string]bool{}
+	if contract != nil {
+		for i := range contract.Clocks {
+			known[contract.Clocks[i].Path] = true
+			line.Clocks = append(line.Clocks, standOf(s, &contract.Clocks[i]))
+		}
+	}
+	for _, clock := range sortedKeys(s.Clocks) {
+		if !known[clock] {
+			line.Clocks = append(line.Clocks, standOf(s, &plan.ClockPlan{Path: clock}))
+		}
+	}
+	for _, op := range sortedKeys(s.Intents) {
+		i := s.Intents[op]
+		line.Begun = append(line.Begun, begunLine{i.Address, string(i.Action), i.Step, i.Begun})
+	}
+	return line
+}
+
+// standOf says where a clock stands and what it last saw of the gates before it.
+func standOf(s *state.Snapshot, c *plan.ClockPlan) clockStand {
+	at := s.Clocks[c.Path]
+	stand := clockStand{Clock: c.Path, Phase: at.Phase, Entered: orNil(at.Entered), Done: orNil(at.Done)}
+	next := engine.StageOf(c, at.Phase) + 1
+	if next >= len(c.Stages) {
+		return stand
+	}
+	stage := c.Stages[next]
+	stand.Next = stage.Phase
+	for _, g := range stage.Gates {
+		seen := s.Gates[state.GateKey(c.Path, stage.Phase, g.Name)]
+		stand.Gates = append(stand.Gates, gateLine{g.Name, string(g.Kind), g.Title, seen.Open, seen.Evidence, orNil(seen.Until)})
+	}
+	return stand
+}
+
+func writeStatus(w io.Writer, line statusLine, s *state.Snapshot, contract *plan.Plan, color bool) error {
+	out := &lines{w: w}
+	for _, c := range line.Clocks {
+		out.clock(c, color)
+	}
+	switch {
+	case contract == nil:
+		out.add("No plan has been approved.")
+	case line.Reached:
+		out.add("%s", view.Paint(color, "1;32", "The plan in force has been carried out."))
+	default:
+		out.add("Plan in force: %s (mailmove show), of %s. mailmove apply goes on with it.", s.Digest[:min(12, len(s.Digest))], contract.Created.Local().Format("2006-01-02 15:04"))
+	}
+	for _, b := range line.Begun {
+		step := ""
+		if b.Step != "" {
+			step = ", at step " + view.Clean(b.Step)
+		}
+		out.add("Begun and not settled: %s %s, since %s%s. The next apply settles it by looking.", b.Action, view.Clean(b.Address), b.Begun.Local().Format("2006-01-02 15:04:05"), step)
+	}
+	out.add("State %s: serial %d, %d %s recorded, %d %s taken.", view.Clean(line.State), s.Serial, len(s.Resources), plural(len(s.Resources), "object"), s.Epoch, plural(int(s.Epoch), "turn"))
+	return out.err
+}
+
+// lines writes lines and keeps the first error.
+type lines struct {
+	w   io.Writer
+	err error
+}
+
+func (l *lines) add(format string, args ...any) {
+	if l.err == nil {
+		_, l.err = fmt.Fprintf(l.w, format+"\n", args...)
+	}
+}
+
+func (l *lines) clock(c clockStand, color bool) {
+	where := "has not begun"
+	if c.Phase != "" {
+		where = "in phase " + view.Clean(c.Phase)
+	}
+	if c.Entered != nil {
+		where += " since " + c.Entered.Local().Format("2006-01-02 15:04:05")
+	}
+	switch {
+	case c.Done != nil:
+		where += ", done"
+	case c.Entered != nil:
+		where += ", not done yet"
+	}
+	l.add("%s: %s", view.Paint(color, "1", clockName(c.Clock)), where)
+	if c.Next == "" {
+		return
+	}
+	l.add("  next: phase %s", view.Clean(c.Next))
+	for _, g := range c.Gates {
+		standing := "closed"
+		if g.Open {
+			standing = "open"
+		}
+		text := fmt.Sprintf("    gate %s (%s): %s when last looked at", view.Clean(g.Name), kindWords(plan.GateKind(g.Kind)), standing)
+		if g.Evidence != "" {
+			text += ": " + view.Clean(g.Evidence)
+		}
+		if g.Until != nil {
+			text += untilWords(*g.Until)
+		}
+		l.add("%s", text)
+	}
+}
