@@ -263,11 +263,7 @@ func convertTo(v cty.Value, t cty.Type) (cty.Value, error) {
 		key, element := it.Element()
 		converted, err := convertTo(element, t.ElementType())
 		if err != nil {
-			path := cty.Path{cty.IndexStep{Key: key}}
-			if inner, ok := err.(cty.PathError); ok {
-				path = append(path, inner.Path...)
-			}
-			return cty.NilVal, path.NewError(err)
+			return cty.NilVal, cty.Path{cty.IndexStep{Key: key}}.NewError(err)
 		}
 		elements[key.AsString()] = converted
 	}
