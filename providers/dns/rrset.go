@@ -85,6 +85,9 @@ func (v *rrsetValue) normalize(zone string) error {
 	if err != nil {
 		return err
 	}
+	if !set.Exists() {
+		return fmt.Errorf("records is empty; to remove what is ours, let the resource end with lifecycle { until = … }")
+	}
 	v.Records = set.Texts()
 	return nil
 }

@@ -266,10 +266,10 @@ func TestNormalize(t *testing.T) {
 	}
 	for name, change := range map[string]cty.Value{
 		"name": cty.StringVal("example.org."), "type": cty.StringVal("SOA"), "ttl": cty.NumberIntVal(-1),
-		"records": cty.SetVal([]cty.Value{cty.StringVal("10 198.51.100.1")}),
+		"records": cty.SetVal([]cty.Value{cty.StringVal("10 198.51.100.1")}), "no records": cty.SetValEmpty(cty.String),
 	} {
 		values := normal.AsValueMap()
-		values[name] = change
+		values[strings.TrimPrefix(name, "no ")] = change
 		if got, err := normalizer.Normalize(cty.ObjectVal(values)); err == nil {
 			t.Errorf("%s %#v: got %#v, want an error", name, change, got)
 		}
