@@ -62,6 +62,6 @@ func command() *cli.Command {
 			}
 			return ctx, nil
 		},
-		Commands: []*cli.Command{upCommand(), downCommand(), execCommand(), rebootCommand(), installCommand(), seedCommand(), trafficCommand(), usersCommand(), auditCommand()},
+		Commands: []*cli.Command{upCommand(), downCommand(), execCommand(), rebootCommand(), installCommand(), seedCommand(), trafficCommand(), usersCommand(), auditCommand(), trialCommand()},
 	}
 }
