@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 )
@@ -26,7 +27,7 @@ func newApp(in *os.File, out, err io.Writer, environ []string) *app {
 
 // run carries out a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	cli.FlagNamePrefixer = flagNames
+	cli.FlagStringer = flagHelp
 	err := a.root().Run(ctx, args)
 	a.ui.finish()
 	if err != nil {
@@ -35,19 +36,25 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(err)
 }
 
-// flagNames shows flags with one dash, as Terraform writes them; two work as well.
-func flagNames(names []string, placeholder string) string {
-	text := ""
-	for i, name := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += "-" + name
-		if placeholder != "" {
-			text += "=" + placeholder
-		}
+// flagHelp shows a flag with one dash, as Terraform writes it; two work as well.
+func flagHelp(f cli.Flag) string {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return ""
 	}
-	return text
+	names, usage := f.Names(), doc.GetUsage()
+	value := ""
+	if before, rest, ok := strings.Cut(usage, "`"); ok {
+		word, after, _ := strings.Cut(rest, "`")
+		value, usage = "="+word, before+word+after
+	}
+	for i, name := range names {
+		names[i] = "-" + name + value
+	}
+	if text := doc.GetValue(); doc.TakesValue() && text != "" && text != "0s" {
+		usage += " (default: " + text + ")"
+	}
+	return strings.Join(names, ", ") + "\t" + usage
 }
 
 func (a *app) root() *cli.Command {

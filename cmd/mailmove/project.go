@@ -69,7 +69,7 @@ type project struct {
 // load reads the configuration and prints what is wrong with it.
 func (a *app) load(f *projectFlags) (*config.Config, error) {
 	options := config.Options{
-		Dir: ".", Modules: recipes(), Schemas: registry(nil), Vars: f.vars, VarFiles: f.varFiles,
+		Dir: ".", Modules: modules(), Schemas: registry(nil), Vars: f.vars, VarFiles: f.varFiles,
 		Environ: a.environ, Version: version,
 	}
 	c, diags := config.Load(options)

@@ -10,6 +10,7 @@ import (
 	"github.com/mailmove/mailmove/providers/dns/rfc2136"
 	"github.com/mailmove/mailmove/providers/mail/postfix_dovecot"
 	"github.com/mailmove/mailmove/providers/operator"
+	"github.com/mailmove/mailmove/providers/recipes"
 )
 
 // providerTypes are the providers by type.
@@ -37,5 +38,5 @@ func (t providerTypes) Schema(name string) (providers.Schema, bool) {
 // Types implements [config.Schemas].
 func (t providerTypes) Types() []string { return slices.Sorted(maps.Keys(t)) }
 
-// recipes returns the modules that ship with mailmove: source = "std/NAME".
-func recipes() fs.FS { return nil }
+// modules returns the modules that ship with mailmove: source = "std/NAME".
+func modules() fs.FS { return recipes.FS }

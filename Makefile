@@ -1,0 +1,63 @@
+# The targets of mailmove. "make" lists them.
+
+GO ?= go
+N ?= 20
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/mailmove and bin/mailmove-lab
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## all tests; as root also those on real servers, which install what they need
+	@if [ "$$(id -u)" != 0 ]; then echo "Not root: tests on real servers (sshd, BIND, Postfix, Dovecot) are left out; each says so with -v."; fi
+	$(GO) test -timeout 40m ./...
+
+.PHONY: check
+check: ## gofmt, vet, staticcheck, govulncheck, import table, tests with the race detector
+	@unformatted=$$(gofmt -l cmd engine providers examples); if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@$(MAKE) --no-print-directory vulnerabilities
+	$(GO) test -run '^TestArchitecture' ./cmd/mailmove
+	$(GO) test -race -short -timeout 40m ./...
+
+# govulncheck ends with 3 if it found something, and with 1 if it could not look.
+.PHONY: vulnerabilities
+vulnerabilities:
+	@$(GO) tool govulncheck ./... > .vulnerabilities 2>&1; code=$$?; \
+	case $$code in \
+	0) echo "govulncheck: nothing found";; \
+	3) cat .vulnerabilities; rm -f .vulnerabilities; exit 1;; \
+	*) echo "govulncheck was LEFT OUT, it could not look:"; tail -n 3 .vulnerabilities;; \
+	esac; rm -f .vulnerabilities
+
+.PHONY: demo
+demo: ## a whole migration on this machine, without root, in under a minute
+	$(GO) run ./cmd/mailmove demo
+
+.PHONY: lab
+lab: ## one migration between real servers under live traffic, audited (root)
+	$(GO) run ./cmd/mailmove-lab trial
+
+.PHONY: soak
+soak: ## N=20 such migrations, mailmove killed at random instants; one row each (root)
+	@mkdir -p bin && CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/mailmove-lab
+	@failed=0; i=1; while [ $$i -le $(N) ]; do \
+		bin/mailmove-lab -name soak trial -kill -quiet -seed $$i || failed=$$((failed+1)); i=$$((i+1)); \
+	done; echo "soak: $(N) trials, $$failed with faults"; [ $$failed -eq 0 ]
+
+.PHONY: bench
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./providers/... ./cmd/mailmove
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for ten seconds
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' $$dir/*_test.go | cut -c6-); do \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime 10s $$dir || exit 1; \
+		done; \
+	done
