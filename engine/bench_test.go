@@ -13,7 +13,7 @@ import (
 func large(boxes int) (*program, *world) {
 	p := &program{digest: "d1", worlds: map[string]map[string]map[string]spec{"move": {}}}
 	clock := plan.Clock{Path: "move"}
-	names := []string{"mx"}
+	names := []string{"sign"}
 	for i, phase := range []string{"prepare", "copy", "cutover", "drain", "settle"} {
 		colour := map[bool]string{true: "green", false: "blue"}[i >= 2]
 		things := map[string]spec{}
@@ -29,7 +29,7 @@ func large(boxes int) (*program, *world) {
 			}
 			all = append(all, home)
 		}
-		things["mx"] = spec{name: "mx", colour: colour, after: all}
+		things["sign"] = spec{name: "sign", colour: colour, after: all}
 		p.worlds["move"][phase] = things
 		clock.Phases = append(clock.Phases, plan.Phase{Name: phase, Rollback: "prepare"})
 	}

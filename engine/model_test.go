@@ -204,7 +204,7 @@ func (p *program) Gates(_ plan.Position, clock, phase string, observed map[strin
 	return nil, nil
 }
 
-// journey is the usual migration of the tests: mx becomes green after both boxes
+// journey is the usual migration of the tests: sign becomes green after both boxes
 // are, and a scaffold stands in between.
 func journey() *program {
 	return &program{
@@ -213,9 +213,9 @@ func journey() *program {
 			{Name: "prepare"}, {Name: "cutover", Rollback: "prepare"}, {Name: "settle"},
 		}}},
 		worlds: map[string]map[string]map[string]spec{"move": {
-			"prepare": {"mx": {name: "mx", colour: "blue", after: []string{"box1", "box2"}}, "box1": {name: "box1", colour: "blue"}, "box2": {name: "box2", colour: "blue"}, "scaffold": {name: "scaffold", colour: "red"}},
-			"cutover": {"mx": {name: "mx", colour: "green", after: []string{"box1", "box2"}}, "box1": {name: "box1", colour: "green", after: []string{"scaffold"}}, "box2": {name: "box2", colour: "green", after: []string{"scaffold"}}, "scaffold": {name: "scaffold", colour: "red"}},
-			"settle":  {"mx": {name: "mx", colour: "green", after: []string{"box1", "box2"}}, "box1": {name: "box1", colour: "green"}, "box2": {name: "box2", colour: "green"}},
+			"prepare": {"sign": {name: "sign", colour: "blue", after: []string{"box1", "box2"}}, "box1": {name: "box1", colour: "blue"}, "box2": {name: "box2", colour: "blue"}, "scaffold": {name: "scaffold", colour: "red"}},
+			"cutover": {"sign": {name: "sign", colour: "green", after: []string{"box1", "box2"}}, "box1": {name: "box1", colour: "green", after: []string{"scaffold"}}, "box2": {name: "box2", colour: "green", after: []string{"scaffold"}}, "scaffold": {name: "scaffold", colour: "red"}},
+			"settle":  {"sign": {name: "sign", colour: "green", after: []string{"box1", "box2"}}, "box1": {name: "box1", colour: "green"}, "box2": {name: "box2", colour: "green"}},
 		}},
 		gates: map[string]func(map[string]cty.Value, time.Time) plan.Reading{},
 	}

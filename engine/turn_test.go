@@ -16,9 +16,9 @@ import (
 	"github.com/mailmove/mailmove/providers"
 )
 
-func found() *world { return newWorld("mx", "box1", "box2", "neighbour") }
+func found() *world { return newWorld("sign", "box1", "box2", "neighbour") }
 
-var arrived = map[string]string{"mx": "green", "box1": "green", "box2": "green", "neighbour": "grey"}
+var arrived = map[string]string{"sign": "green", "box1": "green", "box2": "green", "neighbour": "grey"}
 
 func TestWholeJourney(t *testing.T) {
 	b := newBench(t, journey(), found())
@@ -39,8 +39,8 @@ func TestWholeJourney(t *testing.T) {
 	if at("create scaffold") > at("remove scaffold") || len(b.world.log) != 8 {
 		t.Errorf("order: %q", b.world.log)
 	}
-	if mx := len(b.world.log) - 2; b.world.log[mx] != "update mx" {
-		t.Errorf("mx is not the last change of the cutover: %q", b.world.log)
+	if sign := len(b.world.log) - 2; b.world.log[sign] != "update sign" {
+		t.Errorf("sign is not the last change of the cutover: %q", b.world.log)
 	}
 	if again := b.plan(Target{}); !again.Empty() {
 		t.Errorf("the second plan is not empty: %+v", again)
@@ -116,7 +116,7 @@ func TestDriftStops(t *testing.T) {
 		tamper func(w *world)
 		want   string
 	}{
-		"other value":       {func(w *world) { w.things["mx"] = "purple" }, "neither what the plan expects"},
+		"other value":       {func(w *world) { w.things["sign"] = "purple" }, "neither what the plan expects"},
 		"vanished":          {func(w *world) { delete(w.things, "box1") }, "does not exist any more"},
 		"appeared":          {func(w *world) { w.things["scaffold"] = "purple" }, "exists already"},
 		"already as wanted": {func(w *world) { w.things["box1"] = "blue" }, ""},
@@ -156,7 +156,7 @@ func TestDriftInTheLastMoment(t *testing.T) {
 	b.world.onEffect = func(address string) {
 		if address == "box1" {
 			b.world.mu.Lock()
-			b.world.things["mx"] = "purple"
+			b.world.things["sign"] = "purple"
 			b.world.mu.Unlock()
 			b.world.onEffect = nil
 		}
@@ -166,11 +166,11 @@ func TestDriftInTheLastMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	var breach *plan.BreachError
-	if !errors.As(r.Err(), &breach) || breach.Address != "mx" {
-		t.Errorf("got %v, want a breach at mx", r.Err())
+	if !errors.As(r.Err(), &breach) || breach.Address != "sign" {
+		t.Errorf("got %v, want a breach at sign", r.Err())
 	}
-	if b.world.things["mx"] != "purple" {
-		t.Errorf("mx was overwritten: %v", b.world.things)
+	if b.world.things["sign"] != "purple" {
+		t.Errorf("sign was overwritten: %v", b.world.things)
 	}
 }
 
@@ -269,7 +269,7 @@ func TestWindowCloses(t *testing.T) {
 		return plan.Reading{Until: next}
 	}), found())
 	b.world.onEffect = func(address string) {
-		if b.world.things["scaffold"] == "red" && b.world.things["mx"] == "blue" {
+		if b.world.things["scaffold"] == "red" && b.world.things["sign"] == "blue" {
 			b.now = closes.Add(time.Minute)
 		}
 	}
@@ -305,7 +305,7 @@ func TestErrorsStopDependantsOnly(t *testing.T) {
 	if r.Err() == nil || !strings.Contains(r.Err().Error(), "box1 is unreachable") {
 		t.Errorf("got %v, want that box1 is unreachable", r.Err())
 	}
-	want := map[string]string{"mx": "grey", "box1": "grey", "box2": "blue", "scaffold": "red", "neighbour": "grey"}
+	want := map[string]string{"sign": "grey", "box1": "grey", "box2": "blue", "scaffold": "red", "neighbour": "grey"}
 	if diff := cmp.Diff(want, b.world.things); diff != "" {
 		t.Error(diff)
 	}
@@ -320,8 +320,8 @@ func TestRollback(t *testing.T) {
 		phase string
 		want  map[string]string
 	}{
-		"to the phase before": {"prepare", map[string]string{"mx": "blue", "box1": "blue", "box2": "blue", "scaffold": "red", "neighbour": "grey"}},
-		"to the start":        {"", map[string]string{"mx": "grey", "box1": "grey", "box2": "grey", "neighbour": "grey"}},
+		"to the phase before": {"prepare", map[string]string{"sign": "blue", "box1": "blue", "box2": "blue", "scaffold": "red", "neighbour": "grey"}},
+		"to the start":        {"", map[string]string{"sign": "grey", "box1": "grey", "box2": "grey", "neighbour": "grey"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			open := false
@@ -338,8 +338,8 @@ func TestRollback(t *testing.T) {
 			if diff := cmp.Diff(test.want, b.world.things); diff != "" {
 				t.Error(diff)
 			}
-			if b.world.log[0] != "update mx" {
-				t.Errorf("mx is not the first on the way back: %q", b.world.log)
+			if b.world.log[0] != "update sign" {
+				t.Errorf("sign is not the first on the way back: %q", b.world.log)
 			}
 			open = true
 			if r := b.apply(b.plan(Target{})); !r.Done() {

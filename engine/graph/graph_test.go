@@ -30,7 +30,7 @@ func TestOrder(t *testing.T) {
 		{[]string{"b", "a"}, "b a"},
 		{[]string{"a>b", "b>c"}, "a b c"},
 		{[]string{"c>b", "b>a", "c>a", "c>a"}, "c b a"},
-		{[]string{"mx", "h1>mx", "h2>mx"}, "h1 h2 mx"},
+		{[]string{"sign", "h1>sign", "h2>sign"}, "h1 h2 sign"},
 	} {
 		order, err := build(test.edges...).Order()
 		if got := strings.Join(order, " "); err != nil || got != test.want {
