@@ -260,11 +260,12 @@ func (d *decoder) call(block *hclsyntax.Block) {
 		d.add(fault(source.Expr.Range().Ptr(), "Cycle of modules", "Module %q calls itself: %s.", b.name, strings.Join(circle, " → ")))
 		return
 	}
-	if b.module, diags = d.config.load(called, d.path); diags.HasErrors() {
-		d.add(diags...)
+	b.module, diags = d.config.load(called, d.path)
+	d.add(diags...)
+	if b.module == nil || b.module.broken {
+		d.brokenCall = true
 		return
 	}
-	d.add(diags...)
 	b.forEach = d.optional(attributes, "for_each", false)
 	if dependsOn := block.Body.Attributes["depends_on"]; dependsOn != nil {
 		b.dependsOn = d.dependencies(dependsOn, b.forEach != nil)

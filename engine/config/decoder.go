@@ -17,6 +17,8 @@ type decoder struct {
 	module *module
 	path   []*folder // from the root module to this one
 	diags  hcl.Diagnostics
+	// brokenCall says that the module calls one whose errors have been reported.
+	brokenCall bool
 }
 
 func (d *decoder) add(diags ...*hcl.Diagnostic) { d.diags = append(d.diags, diags...) }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,11 +135,9 @@ func (c *Config) report(diags hcl.Diagnostics) Diagnostics {
 			out = append(out, one)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Diagnostic) int {
-		if n := strings.Compare(a.Subject.File, b.Subject.File); n != 0 {
-			return n
-		}
-		return a.Subject.Line - b.Subject.Line
+	slices.SortFunc(out, func(a, b Diagnostic) int {
+		return cmp.Or(strings.Compare(a.Subject.File, b.Subject.File), a.Subject.Line-b.Subject.Line, a.Subject.Column-b.Subject.Column,
+			strings.Compare(a.Summary, b.Summary), strings.Compare(a.Detail, b.Detail))
 	})
 	return out
 }
@@ -209,11 +208,27 @@ func (c *Config) snippet(src []byte, at hcl.Range) []Line {
 			if hidden := c.redact(text); hidden != text {
 				line.Text, line.Start, line.End = hidden, 0, 0
 			}
-			lines = append(lines, line)
+			lines = append(lines, line.cut())
 		}
 		start = end + 1
 	}
 	return lines
+}
+
+// maxLine bounds what is shown of a line, in bytes.
+const maxLine = 400
+
+// cut shortens a line to what is around the fault.
+func (l Line) cut() Line {
+	if len(l.Text) <= maxLine {
+		return l
+	}
+	from := max(0, min(l.Start-maxLine/4, len(l.Text)-maxLine))
+	to := min(len(l.Text), from+maxLine)
+	l.Text = strings.ToValidUTF8(l.Text[from:to], "")
+	l.Start = min(l.Start-from, len(l.Text))
+	l.End = min(max(l.Start, l.End-from), len(l.Text))
+	return l
 }
 
 // blockAround returns the header of the outermost block that holds at.

@@ -26,6 +26,10 @@ type evaluator struct {
 	active []*frame
 }
 
+// maxChain bounds how many values can refer one to another: each is a call in a
+// call, and a full stack ends the process.
+const maxChain = 1000
+
 // A node is something that can be evaluated.
 type node struct {
 	instance *instance
@@ -123,6 +127,10 @@ func value[T any](e *evaluator, n node, failure T, compute func() T) T {
 			e.cycle(e.active[i:], n)
 			return failure
 		}
+	}
+	if len(e.active) > maxChain {
+		e.add(fault(n.where(), "Too long a chain", "More than %d values refer one to another, so that %s cannot be evaluated.", maxChain, n))
+		return failure
 	}
 	f := e.begin(n)
 	result := compute()

@@ -18,13 +18,15 @@ func Format(filename string, src []byte) ([]byte, Diagnostics) {
 	if len(src) > maxFile {
 		return src, Diagnostics{{Severity: Error, Summary: "Unreadable file", Detail: "Reading " + filename + ": " + errTooLarge.Error() + "."}}
 	}
-	c := &Config{parsed: map[string]*hcl.File{}}
+	c := &Config{parsed: map[string]*hcl.File{filename: {Bytes: src}}}
+	if deep := tooDeep(filename, src); deep != nil {
+		return src, c.report(hcl.Diagnostics{deep})
+	}
 	file, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
 	if diags.HasErrors() {
-		if file == nil {
-			file = &hcl.File{Bytes: src}
+		if file != nil {
+			c.parsed[filename] = file
 		}
-		c.parsed[filename] = file
 		return src, c.report(diags)
 	}
 	return hclwrite.Format(src), nil

@@ -29,6 +29,9 @@ type module struct {
 	moves     []*movedBlock
 	settings  *settings // the mailmove block
 
+	// broken says that errors in it have been reported.
+	broken bool
+
 	// expressions are all of them, with where they stand, until they are resolved.
 	expressions []*expression
 }
@@ -187,9 +190,10 @@ func (c *Config) load(f *folder, path []*folder) (*module, hcl.Diagnostics) {
 		d.add(fault(nil, "No configuration", "There is no file named *%s in %s.", suffix, cmp.Or(f.name, f.dir, ".")))
 	}
 	d.chain()
-	if !d.diags.HasErrors() {
+	if !d.diags.HasErrors() && !d.brokenCall {
 		d.resolve()
 	}
+	m.broken = d.brokenCall || d.diags.HasErrors()
 	return m, d.diags
 }
 

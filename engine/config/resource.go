@@ -238,32 +238,48 @@ func (e *evaluator) keep(b *resourceBlock, a *assignment) bool {
 
 // exists reports whether the block's objects exist in the phase at hand.
 func (e *evaluator) exists(in *instance, b *resourceBlock) bool {
-	for _, end := range []struct {
-		expr *expression
-		want bool
-	}{{b.from, true}, {b.until, false}} {
-		if end.expr == nil {
-			continue
-		}
-		v, _, ok := e.evaluate(in, end.expr, nil)
-		if !ok || marked(v, failed) {
-			return false
-		}
-		v, _ = v.UnmarkDeep()
-		if !v.Type().Equals(phaseType) || v.IsNull() {
-			e.add(fault(end.expr.Range().Ptr(), "Invalid lifecycle", "from and until name phases: phase.NAME."))
-			return false
-		}
-		p := v.EncapsulatedValue().(*phase)
-		if p.clock != in.clock {
-			e.add(fault(end.expr.Range().Ptr(), "Invalid lifecycle", "%s belongs to another clock than this resource, which follows the phases of %s.", p.address(), clockName(in.clock.path)))
-			return false
-		}
-		if e.reached(p) != end.want {
-			return false
-		}
+	from, ok := e.lifecyclePhase(in, b.from)
+	if !ok {
+		return false
 	}
-	return true
+	until, ok := e.lifecyclePhase(in, b.until)
+	if !ok {
+		return false
+	}
+	first := 0
+	if from != nil {
+		first = from.index
+	}
+	if until != nil && until.index <= first {
+		e.add(fault(b.until.Range().Ptr(), "Invalid lifecycle", "%s would never exist: it begins in phase %q, and phase %q is not after that.", b.key(), in.clock.phases[first].name, until.name))
+		return false
+	}
+	return (from == nil || e.reached(from)) && (until == nil || !e.reached(until))
+}
+
+// lifecyclePhase evaluates from or until; nil if it is not there.
+func (e *evaluator) lifecyclePhase(in *instance, expr *expression) (*phase, bool) {
+	if expr == nil {
+		return nil, true
+	}
+	v, _, ok := e.evaluate(in, expr, nil)
+	if !ok || marked(v, failed) {
+		return nil, false
+	}
+	v, _ = v.UnmarkDeep()
+	if v.IsNull() {
+		return nil, true
+	}
+	if !v.Type().Equals(phaseType) {
+		e.add(fault(expr.Range().Ptr(), "Invalid lifecycle", "from and until name phases: phase.NAME."))
+		return nil, false
+	}
+	p := v.EncapsulatedValue().(*phase)
+	if p.clock != in.clock {
+		e.add(fault(expr.Range().Ptr(), "Invalid lifecycle", "%s belongs to another clock than this resource, which follows the phases of %s.", p.address(), clockName(in.clock.path)))
+		return nil, false
+	}
+	return p, true
 }
 
 func clockName(path string) string {

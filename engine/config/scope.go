@@ -52,8 +52,8 @@ func (e *evaluator) context(in *instance, refs []reference, of *each) *hcl.EvalC
 			put(b.typ, b.name, e.resource(in, b))
 		}
 	}
-	for name, list := range outputs {
-		put("module", name, e.outputs(in.children[name], list))
+	for _, name := range names(outputs) {
+		put("module", name, e.outputs(in.children[name], outputs[name]))
 	}
 	for typ, named := range systems {
 		put("provider", typ, cty.ObjectVal(named))

@@ -156,6 +156,10 @@ func (c *Config) parse(f *folder, name string) (*hclsyntax.Body, hcl.Diagnostics
 }
 
 func (c *Config) parseSource(label string, src []byte) (*hclsyntax.Body, hcl.Diagnostics) {
+	if deep := tooDeep(label, src); deep != nil {
+		c.parsed[label] = &hcl.File{Bytes: src}
+		return nil, hcl.Diagnostics{deep}
+	}
 	file, diags := hclsyntax.ParseConfig(src, label, hcl.InitialPos)
 	if file == nil {
 		file = &hcl.File{Bytes: src}

@@ -98,6 +98,11 @@ func (g *givenValues) text(name, text, origin string) {
 		g.set(v, providers.SecretVal(secret), nil, origin)
 		return
 	}
+	if deep := tooDeep(label, []byte(text)); deep != nil {
+		deep.Subject = nil
+		g.add(deep)
+		return
+	}
 	expr, diags := hclsyntax.ParseExpression([]byte(text), label, hcl.InitialPos)
 	g.config.parsed[label] = &hcl.File{Bytes: []byte(text)}
 	if diags.HasErrors() {
