@@ -1,0 +1,420 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mailmove/mailmove/providers/mail"
+)
+
+// front is the login service: it speaks IMAP until somebody is authenticated, as
+// Dovecot's imap-login does, and then hands the connection to the IMAP server
+// here, or connects it with the peer's.
+func (s *Server) front() {
+	for {
+		conn, err := s.listeners[1].Accept()
+		if err != nil {
+			return
+		}
+		s.stopped.Go(func() {
+			closed := make(chan struct{})
+			defer close(closed)
+			s.stopped.Go(func() {
+				select {
+				case <-s.stop:
+					conn.Close()
+				case <-closed:
+				}
+			})
+			s.greet(conn)
+		})
+	}
+}
+
+// authTime bounds a connection that is not authenticated, parkTime a login that
+// waits (Dovecot's limit of an authentication request).
+const (
+	authTime = 3 * time.Minute
+	parkTime = 150 * time.Second
+)
+
+// maxLine bounds a command before authentication.
+const maxLine = 8 << 10
+
+const preCapabilities = "IMAP4rev1 SASL-IR AUTH=PLAIN"
+
+// greet serves one connection before authentication. It returns when the
+// connection has been closed or handed over to the IMAP server.
+func (s *Server) greet(conn net.Conn) {
+	r := bufio.NewReaderSize(conn, maxLine)
+	conn.SetDeadline(time.Now().Add(authTime))
+	fmt.Fprintf(conn, "* OK [CAPABILITY %s] %s ready\r\n", preCapabilities, s.options.Name)
+	for {
+		words, err := readCommand(r, conn)
+		if err != nil {
+			conn.Close()
+			return
+		}
+		if len(words) < 2 {
+			fmt.Fprintf(conn, "* BAD want a tag and a command\r\n")
+			continue
+		}
+		tag := words[0]
+		switch strings.ToUpper(words[1]) {
+		case "CAPABILITY":
+			fmt.Fprintf(conn, "* CAPABILITY %s\r\n%s OK done\r\n", preCapabilities, tag)
+		case "NOOP", "ID":
+			fmt.Fprintf(conn, "%s OK done\r\n", tag)
+		case "LOGOUT":
+			fmt.Fprintf(conn, "* BYE\r\n%s OK done\r\n", tag)
+			conn.Close()
+			return
+		case "LOGIN", "AUTHENTICATE":
+			user, password, err := credentials(words, r, conn)
+			if err != nil {
+				fmt.Fprintf(conn, "%s BAD %v\r\n", tag, err)
+				continue
+			}
+			if s.login(conn, r, tag, user, password) {
+				return
+			}
+		default:
+			fmt.Fprintf(conn, "%s BAD log in first\r\n", tag)
+		}
+	}
+}
+
+// credentials reads what LOGIN (RFC 9051 section 6.2.3) or AUTHENTICATE PLAIN
+// (section 6.2.2) carries.
+func credentials(words []string, r *bufio.Reader, conn net.Conn) (user, password string, err error) {
+	if strings.EqualFold(words[1], "LOGIN") {
+		if len(words) != 4 {
+			return "", "", errors.New("want LOGIN user password")
+		}
+		return words[2], words[3], nil
+	}
+	if len(words) < 3 || !strings.EqualFold(words[2], "PLAIN") {
+		return "", "", errors.New("only PLAIN is offered")
+	}
+	encoded := ""
+	if len(words) > 3 {
+		encoded = words[3]
+	} else {
+		fmt.Fprintf(conn, "+ \r\n")
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return "", "", err
+		}
+		encoded = strings.TrimRight(line, "\r\n")
+	}
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	parts := bytes.Split(raw, []byte{0})
+	if err != nil || len(parts) != 3 {
+		return "", "", errors.New("not a PLAIN response")
+	}
+	return string(parts[1]), string(parts[2]), nil
+}
+
+// readCommand reads one command line with its literals.
+func readCommand(r *bufio.Reader, conn net.Conn) ([]string, error) {
+	var words []string
+	for {
+		slice, err := r.ReadSlice('\n')
+		if err != nil {
+			return nil, err
+		}
+		line := strings.TrimRight(string(slice), "\r\n")
+		size, sync, isLiteral := literal(line)
+		if isLiteral {
+			line = line[:strings.LastIndexByte(line, '{')]
+		}
+		words = append(words, split(line)...)
+		if !isLiteral {
+			return words, nil
+		}
+		if size > maxLine {
+			return nil, errors.New("literal too long")
+		}
+		if sync {
+			fmt.Fprintf(conn, "+ \r\n")
+		}
+		data := make([]byte, size)
+		if _, err := io.ReadFull(r, data); err != nil {
+			return nil, err
+		}
+		words = append(words, string(data))
+	}
+}
+
+// literal reads {n} or {n+} at the end of a line (RFC 7888).
+func literal(line string) (size int, sync, ok bool) {
+	open := strings.LastIndexByte(line, '{')
+	if open < 0 || !strings.HasSuffix(line, "}") {
+		return 0, false, false
+	}
+	number, plus := strings.CutSuffix(line[open+1:len(line)-1], "+")
+	size, err := strconv.Atoi(number)
+	return size, !plus, err == nil && size >= 0
+}
+
+// split separates words and quoted strings.
+func split(line string) []string {
+	var words []string
+	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
+		if line[0] != '"' {
+			word, rest, _ := strings.Cut(line, " ")
+			words, line = append(words, word), rest
+			continue
+		}
+		var b strings.Builder
+		i := 1
+		for ; i < len(line) && line[i] != '"'; i++ {
+			if line[i] == '\\' && i+1 < len(line) {
+				i++
+			}
+			b.WriteByte(line[i])
+		}
+		words, line = append(words, b.String()), line[min(i+1, len(line)):]
+	}
+	return words
+}
+
+// A session is an authenticated connection, served here or proxied.
+type session struct {
+	account mail.Address
+	conn    net.Conn
+	proxied bool
+	// ended is guarded by Server.mu: nothing the session asks for is done any more.
+	ended bool
+}
+
+// login checks a password, waits while the account is parked, and serves or
+// proxies. It reports whether the connection is done with.
+func (s *Server) login(conn net.Conn, r *bufio.Reader, tag, user, password string) bool {
+	address, err := mail.ParseAddress(user)
+	s.mu.Lock()
+	a := s.disk.accounts[address]
+	ok := err == nil && a != nil && checkPassword(a.hash, password)
+	s.mu.Unlock()
+	if !ok {
+		fmt.Fprintf(conn, "%s NO [AUTHENTICATIONFAILED] Authentication failed\r\n", tag)
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), parkTime)
+	defer cancel()
+	conn.SetDeadline(time.Time{})
+	sess, mode := s.admit(ctx, address, conn)
+	switch {
+	case sess == nil:
+		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] The account cannot be used right now\r\n", tag)
+		conn.SetDeadline(time.Now().Add(authTime))
+		return false
+	case sess.proxied:
+		defer s.forget(sess)
+		return s.proxy(sess, r, tag, user, password, mode.Peer)
+	}
+	s.inside.hand(&insideConn{Conn: conn, reader: r, session: sess, tag: tag})
+	return true
+}
+
+// admit waits until the account's mode lets somebody in, and registers the session
+// in the same instant.
+func (s *Server) admit(ctx context.Context, account mail.Address, conn net.Conn) (*session, mail.Login) {
+	var sess *session
+	var mode mail.Login
+	err := s.wait(ctx, func() bool {
+		if s.down {
+			return false
+		}
+		switch mode = s.mode(account); mode.Mode {
+		case mail.Closed:
+			return true
+		case mail.Parked:
+			return false
+		}
+		keep := s.trusts(remoteIP(conn), account.Domain()) && !mode.Left
+		sess = &session{account: account, conn: conn, proxied: mode.Mode == mail.Proxied && !keep}
+		if s.sessions[account] == nil {
+			s.sessions[account] = map[*session]bool{}
+		}
+		s.sessions[account][sess] = true
+		return true
+	})
+	if err != nil {
+		return nil, mode
+	}
+	return sess, mode
+}
+
+// forget removes a session that has ended.
+func (s *Server) forget(sess *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions[sess.account], sess)
+	if len(s.sessions[sess.account]) == 0 {
+		delete(s.sessions, sess.account)
+	}
+}
+
+// endSessions ends all sessions of an account. s.mu is held: from now on none of
+// them changes anything.
+func (s *Server) endSessions(account mail.Address) {
+	for sess := range s.sessions[account] {
+		sess.ended = true
+		sess.conn.Close()
+	}
+}
+
+func (s *Server) openSessions() []*session {
+	var list []*session
+	for _, of := range s.sessions {
+		for sess := range of {
+			list = append(list, sess)
+		}
+	}
+	return list
+}
+
+// proxyTries is how often the peer is tried.
+const proxyTries = 50
+
+// proxy logs in at the peer with the user's own password and joins the
+// connections. It reports whether the connection is done with.
+func (s *Server) proxy(sess *session, r *bufio.Reader, tag, user, password string, peer mail.Endpoint) bool {
+	port := peer.IMAP
+	if port == 0 {
+		port = 143
+	}
+	var upstream net.Conn
+	err := errors.New("not tried")
+	for try := 0; try < proxyTries && err != nil; try++ {
+		if upstream, err = s.dial(context.Background(), net.JoinHostPort(peer.Address, strconv.Itoa(port))); err != nil {
+			select {
+			case <-s.stop:
+				sess.conn.Close()
+				return true
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(sess.conn, "%s NO [UNAVAILABLE] The account's server does not answer\r\n", tag)
+		return false
+	}
+	defer upstream.Close()
+	// Ending the session ends the connection to the peer.
+	up := bufio.NewReader(upstream)
+	answer, err := authenticate(upstream, up, user, password)
+	if err != nil || !strings.HasPrefix(answer, "OK") {
+		if err != nil {
+			answer = "NO [UNAVAILABLE] The account's server does not answer"
+		}
+		fmt.Fprintf(sess.conn, "%s %s\r\n", tag, answer)
+		return false
+	}
+	fmt.Fprintf(sess.conn, "%s %s\r\n", tag, answer)
+	var both sync.WaitGroup
+	join := func(to, from net.Conn, r io.Reader) {
+		both.Go(func() {
+			io.Copy(to, r) // an error ends the session, as its end does
+			to.Close()
+			from.Close()
+		})
+	}
+	join(upstream, sess.conn, r)
+	join(sess.conn, upstream, up)
+	both.Wait()
+	return true
+}
+
+// authenticate logs in and returns the tagged answer without its tag.
+func authenticate(conn net.Conn, r *bufio.Reader, user, password string) (string, error) {
+	if _, err := r.ReadString('\n'); err != nil { // the greeting
+		return "", err
+	}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+	if _, err := fmt.Fprintf(conn, "p AUTHENTICATE PLAIN %s\r\n", plain); err != nil {
+		return "", err
+	}
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		if answer, ok := strings.CutPrefix(line, "p "); ok {
+			return strings.TrimRight(answer, "\r\n"), nil
+		}
+	}
+}
+
+// insideConn is a connection that the login service hands to the IMAP server. The
+// server greets as authenticated, and its greeting becomes the answer to the
+// command that authenticated.
+type insideConn struct {
+	net.Conn
+	reader  *bufio.Reader
+	session *session
+	tag     string
+	greeted bool
+}
+
+func (c *insideConn) Read(p []byte) (int, error) { return c.reader.Read(p) }
+
+func (c *insideConn) Write(p []byte) (int, error) {
+	if c.greeted {
+		return c.Conn.Write(p)
+	}
+	c.greeted = true
+	if rest, ok := bytes.CutPrefix(p, []byte("* PREAUTH")); ok {
+		if _, err := c.Conn.Write(append([]byte(c.tag+" OK"), rest...)); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// handoverListener gives the IMAP server the connections that are authenticated.
+type handoverListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newHandoverListener() *handoverListener {
+	return &handoverListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *handoverListener) hand(conn net.Conn) {
+	select {
+	case l.conns <- conn:
+	case <-l.done:
+		conn.Close()
+	}
+}
+
+func (l *handoverListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *handoverListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *handoverListener) Addr() net.Addr { return &net.TCPAddr{} }
