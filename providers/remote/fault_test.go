@@ -67,7 +67,7 @@ func cuts(t *testing.T, s *server, points int, prepare func(h *Host), work func(
 func TestRunCut(t *testing.T) {
 	s := startServer(t, "")
 	mark := s.dir + "/runs"
-	cuts(t, s, 12,
+	cuts(t, s, 8,
 		func(*Host) { os.Remove(mark) },
 		func(h *Host) error {
 			_, err := h.Run(context.Background(), Command{Name: "marking", Script: `echo ran >>"$1"; cat`, Args: []string{mark}, Stdin: make([]byte, 100_000)})
@@ -92,7 +92,7 @@ func TestEditCut(t *testing.T) {
 	s := startServer(t, "")
 	file := s.dir + "/etc/map"
 	edit := FileEdit{Path: file, Expect: Digest([]byte("old")), Content: []byte(strings.Repeat("new\n", 30_000))}
-	cuts(t, s, 12,
+	cuts(t, s, 8,
 		func(h *Host) {
 			// An edit cut before may still be at work: this waits for its lock.
 			if _, err := Edit(context.Background(), h, "op", FileEdit{Path: s.dir + "/other", Content: []byte("x")}); err != nil {
@@ -120,7 +120,7 @@ func TestStartCut(t *testing.T) {
 	var mark string
 	op := Operation{Name: "marking", Script: `cat >/dev/null; echo ran >>"$1"`, Stdin: make([]byte, 50_000)}
 	n := 0
-	cuts(t, s, 12,
+	cuts(t, s, 8,
 		func(*Host) {
 			n++
 			mark = s.dir + "/runs-" + itoa(n)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,20 @@ func TestArgsArriveUnchanged(t *testing.T) {
 	}
 	checkEcho(t, l, hostileArgs, []byte("data\x00with everything\xff'\n"))
 	checkEcho(t, l, nil, bytes.Repeat([]byte{0, '\n', 0xff}, 400_000))
+
+	const seed = 20261123
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 20 {
+		args := make([]string, 200)
+		for i := range args {
+			a := make([]byte, random.IntN(40))
+			for j := range a {
+				a[j] = byte(1 + random.IntN(255))
+			}
+			args[i] = string(a)
+		}
+		checkEcho(t, l, args, nil)
+	}
 }
 
 func FuzzArgs(f *testing.F) {
