@@ -70,6 +70,7 @@ func (a *assignment) typed(name string, expr *expression, attr providers.Attribu
 	isSecret := attr.Type.Equals(providers.SecretType)
 	switch {
 	case isSecret && !v.IsNull() && !v.Type().Equals(providers.SecretType):
+		a.evaluator.config.hide(v) // it is in the file, and shall not be in the log as well
 		a.expressionFault(expr, "Secret in the configuration", "%s: %q takes a reference to a secret, never the secret itself: secret(\"env:NAME\"), secret(\"file:/path\") or secret(\"exec:program argument…\").", a.address, name)
 		return cty.NilVal, false
 	case !isSecret && v.Type().Equals(providers.SecretType):

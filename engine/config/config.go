@@ -173,7 +173,7 @@ func (e *evaluator) title(p *phase) {
 	}
 	c := e.config
 	expr := p.block.title
-	in := c.instanceOf(p.clock)
+	in := p.clock.instance
 	f := e.begin(node{in, "title of phase.", p.name})
 	defer e.end(f)
 	a := &assignment{evaluator: e, ctx: e.context(in, expr.refs, nil), address: p.address()}
@@ -186,15 +186,6 @@ func (e *evaluator) title(p *phase) {
 		return
 	}
 	c.titles[p] = v.AsString()
-}
-
-func (c *Config) instanceOf(k *clock) *instance {
-	for _, in := range c.instances {
-		if in.path == k.path {
-			return in
-		}
-	}
-	panic("config: a clock without a module instance")
 }
 
 // Providers returns the provider blocks, in the order of their addresses.

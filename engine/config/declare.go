@@ -247,7 +247,12 @@ func (d *decoder) call(block *hclsyntax.Block) {
 		d.add(fault(&b.rng, "Missing argument", "A module block needs a source: \"std/NAME\" for an embedded recipe, \"./NAME\" for a folder."))
 		return
 	}
-	called, err := d.config.resolve(d.module.folder, constant(d, attributes, "source", ""))
+	before := len(d.diags)
+	name := constant(d, attributes, "source", "")
+	if len(d.diags) > before {
+		return
+	}
+	called, err := d.config.resolve(d.module.folder, name)
 	if err != nil {
 		d.add(fault(source.Expr.Range().Ptr(), "Invalid module source", "Reading the source of module %q: %s", b.name, ended(err.Error())))
 		return

@@ -165,8 +165,11 @@ func (c *Config) unobserved(standing map[*clock]int) hcl.Diagnostics {
 	e := c.observing(standing, nil)
 	f := e.begin(node{})
 	for _, k := range c.clocks {
+		// Those before the phase that comes next, and before the first.
 		for _, p := range k.phases {
-			e.gates(p, time.Time{})
+			if p.index == standing[k]+1 || p.index == 0 {
+				e.gates(p, time.Time{})
+			}
 		}
 	}
 	e.checks()

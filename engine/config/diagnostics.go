@@ -238,7 +238,7 @@ func blockAround(file *hcl.File, at hcl.Range) string {
 		return ""
 	}
 	for _, block := range body.Blocks {
-		if !block.Range().Overlaps(at) && !block.DefRange().Overlaps(at) {
+		if rng := block.Range(); at.Start.Byte < rng.Start.Byte || at.Start.Byte >= rng.End.Byte {
 			continue
 		}
 		header := block.Type

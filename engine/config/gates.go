@@ -47,10 +47,9 @@ func (e *evaluator) gates(p *phase, now time.Time) []plan.Reading {
 	if p.block == nil {
 		return nil
 	}
-	in := e.config.instanceOf(p.clock)
 	var readings []plan.Reading
 	for _, b := range p.block.gates {
-		g := &gateReader{evaluator: e, instance: in, block: b, now: now}
+		g := &gateReader{evaluator: e, instance: p.clock.instance, block: b, now: now}
 		readings = append(readings, g.read())
 	}
 	return readings

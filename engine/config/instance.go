@@ -48,8 +48,9 @@ func (e *each) object() cty.Value {
 // A clock is the phases of one instance. One that stands for a root module
 // without phases has a phase "".
 type clock struct {
-	path   string
-	phases []*phase
+	path     string
+	instance *instance
+	phases   []*phase
 }
 
 type phase struct {
@@ -90,7 +91,7 @@ func (c *Config) instantiate(e *evaluator, in *instance) {
 	c.instances = append(c.instances, in)
 	switch {
 	case len(in.module.chain) > 0:
-		in.clock = &clock{path: in.path}
+		in.clock = &clock{path: in.path, instance: in}
 		for _, b := range in.module.chain {
 			p := &phase{clock: in.clock, name: b.name, index: b.index, block: b}
 			in.clock.phases = append(in.clock.phases, p)
@@ -99,7 +100,7 @@ func (c *Config) instantiate(e *evaluator, in *instance) {
 	case in.parent != nil:
 		in.clock = in.parent.clock
 	default:
-		in.clock = &clock{phases: []*phase{{}}}
+		in.clock = &clock{instance: in, phases: []*phase{{}}}
 		in.clock.phases[0].clock = in.clock
 	}
 	for _, name := range names(in.module.calls) {

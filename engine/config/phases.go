@@ -112,6 +112,8 @@ func (d *decoder) chain() {
 	for _, name := range names(m.phases) {
 		b := m.phases[name]
 		switch {
+		case b.after == "" && b.afterRange != hcl.Range{}:
+			return // reported where it stands
 		case b.after == "" && start != nil:
 			d.add(fault(&b.rng, "Two first phases", "Neither phase %q nor phase %q comes after another; the phases of a module form one chain. Say after = phase.%s, or the phase that it follows.", start.name, name, start.name))
 			return

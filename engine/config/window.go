@@ -145,23 +145,21 @@ func (s *schedule) at(now time.Time) (open bool, until, closes time.Time) {
 			spans = append(spans, one)
 		}
 	}
-	for i, one := range spans {
-		if one.from.After(now) {
-			return false, one.from, time.Time{}
+	if len(spans) == 0 || spans[0].from.After(now) {
+		if len(spans) > 0 {
+			until = spans[0].from
 		}
-		closes = one.to
-		for _, next := range spans[i+1:] {
-			if next.from.After(closes) {
-				return true, time.Time{}, closes
-			}
-			closes = next.to
-		}
-		if len(s.days) == 0 || len(s.days) >= 7 {
-			return true, time.Time{}, time.Time{}
-		}
-		return true, time.Time{}, closes
+		return false, until, time.Time{}
 	}
-	return false, time.Time{}, time.Time{}
+	closes = spans[0].to
+	for _, next := range spans[1:] {
+		if next.from.After(closes) {
+			return true, time.Time{}, closes
+		}
+		closes = next.to
+	}
+	// One day leads to the next for more than a week: for ever.
+	return true, time.Time{}, time.Time{}
 }
 
 // span returns the window that begins some days after today; an empty one if

@@ -65,7 +65,11 @@ func worldsText(t *testing.T, c *Config) string {
 			}
 		}
 	}
-	for i := -1; i < longest; i++ {
+	start := -1
+	if longest == 1 {
+		start = 0 // without phases there is nothing before the first
+	}
+	for i := start; i < longest; i++ {
 		at := plan.Position{}
 		for _, k := range c.Clocks() {
 			if i >= 0 {
