@@ -32,17 +32,13 @@ func (p past) cachedUntil(now time.Time, head RRset, answers []RRset) time.Time 
 			until = t
 		}
 	}
-	replaced := !p.settled || fingerprint(head) != p.print
+	if !p.settled || fingerprint(head) != p.print {
+		later(p.served)
+	}
 	for _, set := range answers {
-		if fingerprint(set) != p.print {
-			replaced = true
-		}
 		if !set.Same(head) {
 			later(set.TTL)
 		}
-	}
-	if replaced {
-		later(p.served)
 	}
 	return until
 }

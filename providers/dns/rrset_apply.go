@@ -44,11 +44,11 @@ func (r *rrsets) Apply(ctx context.Context, change rrsetChange, log rrsetLog) (p
 	if err != nil {
 		return providers.NotApplied, nil, err
 	}
-	record := change.Last
+	record, err := r.begin(ctx, change, edit.Expected)
+	if err != nil {
+		return providers.NotApplied, nil, err
+	}
 	if edit.changes() {
-		if record, err = r.begin(ctx, change, edit.Expected); err != nil {
-			return providers.NotApplied, nil, err
-		}
 		if err := log.Checkpoint(*record); err != nil {
 			return providers.NotApplied, nil, err
 		}
@@ -56,6 +56,7 @@ func (r *rrsets) Apply(ctx context.Context, change rrsetChange, log rrsetLog) (p
 			return outcome, nil, err
 		}
 	}
+	// Without a change to make, an earlier attempt made it and a server lags.
 	if err := log.Step(stepWait); err != nil {
 		return providers.Partial, nil, err
 	}
@@ -234,19 +235,12 @@ func (r *rrsets) wait(ctx context.Context, change rrsetChange, record *rrsetValu
 			}
 			continue
 		}
-		// A server that lags may serve a higher TTL than any that was known.
-		for _, set := range v.sets() {
-			if record != nil && record.TTLServed != nil && !set.Same(v.head) {
-				served := max(*record.TTLServed, int64(set.TTL))
-				record.TTLServed = &served
-			}
-		}
 		log.Progress(int64(v.same()), int64(len(v.answers)), "servers")
 		if !o.satisfied(v.head, change.After) {
 			return providers.Partial, nil, fmt.Errorf("waiting for every server: %w", &Conflict{Expected: RRset{Name: v.head.Name, Type: v.head.Type, Records: recordsOf(change.After)}, Found: v.head})
 		}
 		if v.same() == len(v.answers) {
-			return providers.Applied, r.done(v, change, record), nil
+			return providers.Applied, describe(v, change.After, record), nil
 		}
 		unfinished = lagging(v)
 		if r.system.sleep(ctx, pause) != nil {
@@ -254,24 +248,6 @@ func (r *rrsets) wait(ctx context.Context, change rrsetChange, record *rrsetValu
 		}
 	}
 	return providers.Partial, nil, unfinished
-}
-
-// done tells the object as it is when all servers answer alike, with the longest
-// of what the change's records say about caches.
-func (r *rrsets) done(v view, change rrsetChange, record *rrsetValue) *rrsetValue {
-	value := describe(v, change.After, record)
-	if value == nil {
-		return nil
-	}
-	for _, earlier := range []*rrsetValue{change.Before, change.Last} {
-		if earlier == nil {
-			continue
-		}
-		if text := formatTime(earlier.past(v).cachedUntil(v.at, v.head, v.sets())); *text > *value.CachedUntil {
-			value.CachedUntil = text
-		}
-	}
-	return value
 }
 
 func recordsOf(v *rrsetValue) []Record {

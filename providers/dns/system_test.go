@@ -13,6 +13,7 @@ import (
 	"github.com/mailmove/mailmove/providers/dns/dnstest"
 	"github.com/mailmove/mailmove/providers/dns/rfc2136"
 	"github.com/mailmove/mailmove/providers/dns/zoneserver"
+	miekg "github.com/miekg/dns"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -236,7 +237,7 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, address := range map[string]string{"lame": lame.Address(), "closed": closed.Addr().String()} {
+	for name, address := range map[string]string{"lame": lame.Address(), "closed": closed.Addr().String(), "cache": cache(t)} {
 		system := open(host, "one", server.Address(), address)
 		desired := rrset(t, system, "@", "MX", 3600, "10 mail")
 		value, err := system.Resource("dns_rrset").Observe(t.Context(), desired, cty.NullVal(desired.Type()))
@@ -245,6 +246,28 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 			t.Errorf("%s: got %#v, %v; want an error that names %s", name, value, err, address)
 		}
 	}
+}
+
+// cache starts a server that answers what it likes, and does not claim to know.
+func cache(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &miekg.Server{Listener: listener, Handler: miekg.HandlerFunc(func(w miekg.ResponseWriter, request *miekg.Msg) {
+		_ = w.WriteMsg(new(miekg.Msg).SetReply(request))
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.ActivateAndServe()
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	return listener.Addr().String()
 }
 
 // TestNormalize: what people write comes out in one form, or with a reason.

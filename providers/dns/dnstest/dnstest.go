@@ -79,6 +79,8 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"several sets at once", testSeveral},
 		{"lost answer", testLostAnswer},
 		{"crash before the outcome is recorded", testCrash},
+		{"crash while a member is added", testCrashAdding},
+		{"exchanger of others", testForeignMX},
 		{"remove", testRemove},
 		{"texts", testTexts},
 		{"wildcard", testWildcard},

@@ -248,6 +248,40 @@ func testCrash(t *testing.T, o *operator) {
 	o.apply(t, "dns_rrset", back, log.checkpoint)
 }
 
+// testCrashAdding: where only a member was added, what is recorded beforehand and
+// what is found afterwards hold the same members; it was a change all the same.
+func testCrashAdding(t *testing.T, o *operator) {
+	last := o.apply(t, "dns_rrset", o.rrset(t, "mail", "A", -1, "198.51.100.10"), none)
+	o.now = o.now.Add(time.Hour)
+	desired := o.rrset(t, "mail", "A", -1, "198.51.100.10", "198.51.100.20")
+	before := o.observe(t, "dns_rrset", desired, last)
+	log := &record{t: t}
+	change := providers.Change{Op: "1", Address: "dns_rrset.mail", Action: providers.Update, Before: before, After: desired, Last: last}
+	if outcome, _, err := o.system.Resource("dns_rrset").Apply(t.Context(), change, log); outcome != providers.Applied {
+		t.Fatalf("outcome %v, error %v", outcome, err)
+	}
+	o.now = o.now.Add(30 * time.Minute)
+	observed := o.observe(t, "dns_rrset", desired, log.checkpoint)
+	if got, want := text(observed, "cached_until"), at(150*time.Minute); got != want {
+		t.Errorf("cached_until: got %q, want %q", got, want)
+	}
+	again := o.observe(t, "dns_rrset", desired, observed)
+	if got, want := text(again, "cached_until"), text(observed, "cached_until"); got != want {
+		t.Errorf("cached_until at the next look: got %q, want %q", got, want)
+	}
+}
+
+// testForeignMX: an exchanger of others is seen before ours is put beside it.
+func testForeignMX(t *testing.T, o *operator) {
+	observed := o.observe(t, "dns_rrset", o.rrset(t, "@", "MX", -1, "10 new.example.com."), none)
+	if observed.IsNull() {
+		t.Fatal("got null, want the set with the others in it")
+	}
+	if got, want := texts(observed, "records")+" / "+texts(observed, "others"), " / 10 mail.example.com."; got != want {
+		t.Errorf("records / others: got %q, want %q", got, want)
+	}
+}
+
 func testRemove(t *testing.T, o *operator) {
 	spf := o.apply(t, "dns_rrset", o.rrset(t, "@", "TXT", -1, "v=spf1 ip4:198.51.100.10 -all"), none)
 	o.apply(t, "dns_rrset", cty.NullVal(spf.Type()), spf)

@@ -12,6 +12,7 @@ import (
 	"github.com/mailmove/mailmove/providers/dns"
 	"github.com/mailmove/mailmove/providers/dns/dnstest"
 	"github.com/mailmove/mailmove/providers/dns/rfc2136"
+	miekg "github.com/miekg/dns"
 )
 
 func newHost(t *testing.T, config rfc2136.Config) *rfc2136.Host {
@@ -114,34 +115,81 @@ func TestTransferRefused(t *testing.T) {
 	}
 }
 
-// TestSilence: a server that takes the update and never answers leaves it
-// unknown, and a caller that gives up is not kept waiting.
-func TestSilence(t *testing.T) {
+// answering starts a server that reads one message and sends what answer makes
+// of it; nil sends nothing until the other end gives up.
+func answering(t *testing.T, taken chan<- struct{}, answer func(request *miekg.Msg) []byte) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	taken := make(chan struct{})
+	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
-		connection, err := listener.Accept()
+		stream, err := listener.Accept()
 		if err != nil {
 			return
 		}
+		connection := &miekg.Conn{Conn: stream}
 		defer connection.Close()
-		if _, err := connection.Read(make([]byte, 512)); err == nil {
-			close(taken)
+		message, err := connection.ReadMsgHeader(nil)
+		if err != nil {
+			return
 		}
-		_, _ = connection.Read(make([]byte, 512)) // until the other end gives up
+		close(taken)
+		request := new(miekg.Msg)
+		if err := request.Unpack(message); err != nil {
+			return
+		}
+		if reply := answer(request); reply != nil {
+			_, _ = connection.Write(reply)
+			return
+		}
+		_, _ = connection.ReadMsgHeader(nil)
 	}()
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-taken
-		cancel()
-	}()
-	host := newHost(t, rfc2136.Config{Zone: dnstest.Zone, Server: listener.Addr().String()})
-	outcome, err := host.Replace(ctx, edit("A", "198.51.100.1"))
-	if outcome != providers.Unknown || err == nil {
-		t.Errorf("outcome %v, error %v; want unknown", outcome, err)
+	return listener.Addr().String()
+}
+
+// TestLostAnswers: after a message was sent, whatever is no answer that can be
+// trusted leaves its outcome unknown; and a caller that gives up is not kept waiting.
+func TestLostAnswers(t *testing.T) {
+	pack := func(reply *miekg.Msg) []byte {
+		packed, err := reply.Pack()
+		if err != nil {
+			t.Error(err)
+		}
+		return packed
+	}
+	for name, answer := range map[string]func(request *miekg.Msg) []byte{
+		"silence":  func(*miekg.Msg) []byte { return nil },
+		"nonsense": func(*miekg.Msg) []byte { return []byte("no message") },
+		"unsigned": func(request *miekg.Msg) []byte { return pack(new(miekg.Msg).SetReply(request)) },
+		"to another message": func(request *miekg.Msg) []byte {
+			reply := new(miekg.Msg).SetReply(request)
+			reply.Id++
+			return pack(reply)
+		},
+	} {
+		for _, signed := range []bool{true, false} {
+			if name == "unsigned" && !signed {
+				continue
+			}
+			taken := make(chan struct{})
+			config := rfc2136.Config{Zone: dnstest.Zone, Server: answering(t, taken, answer)}
+			if signed {
+				config.Key = key(t, keyName, secret)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if name == "silence" {
+				go func() {
+					<-taken
+					cancel()
+				}()
+			}
+			outcome, err := newHost(t, config).Replace(ctx, edit("A", "198.51.100.1"))
+			cancel()
+			if outcome != providers.Unknown || err == nil {
+				t.Errorf("%s, signed %v: outcome %v, error %v; want unknown", name, signed, outcome, err)
+			}
+		}
 	}
 }
