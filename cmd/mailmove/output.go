@@ -75,11 +75,11 @@ func (a *app) oneOutput(outputs map[string]state.Output, name string, raw bool) 
 		a.ui.print("%s\n", o.Value)
 		return nil
 	}
-	var text string
-	if err := json.Unmarshal(o.Value, &text); err != nil {
+	var text *string
+	if err := json.Unmarshal(o.Value, &text); err != nil || text == nil {
 		return hint(fmt.Errorf("output %q is not a string", name), "Use -json instead of -raw.")
 	}
-	a.ui.print("%s", text)
+	a.ui.print("%s", *text)
 	return nil
 }
 

@@ -41,6 +41,8 @@ type gateLine struct {
 	Open     bool       `json:"open"`
 	Evidence string     `json:"evidence,omitempty"`
 	Until    *time.Time `json:"until,omitempty"`
+	// ApprovedBy are those whose approval is recorded; the next turn counts them.
+	ApprovedBy []string `json:"approved_by,omitempty"`
 }
 
 type failureLine struct {
@@ -75,7 +77,7 @@ func newReportLine(r *engine.Report) reportLine {
 		if c.Wait != nil {
 			one.Waits = &waitLine{Phase: c.Wait.Phase, Until: orNil(c.Wait.Until)}
 			for _, g := range c.Wait.Gates {
-				one.Waits.Gates = append(one.Waits.Gates, gateLine{g.Name, string(g.Kind), g.Title, g.Open, g.Evidence, orNil(g.Until)})
+				one.Waits.Gates = append(one.Waits.Gates, gateLine{Name: g.Name, Kind: string(g.Kind), Title: g.Title, Open: g.Open, Evidence: g.Evidence, Until: orNil(g.Until)})
 			}
 		}
 		for _, f := range c.Failures {
@@ -190,7 +192,7 @@ func (u *ui) cause(list []engine.Failure) string {
 	}
 	err := list[0].Err
 	fmt.Fprintf(&b, "  %s %s\n", view.Paint(u.color, "31", "│"), view.Paint(u.color, "1", address))
-	for _, line := range strings.Split(err.Error(), "\n") {
+	for _, line := range strings.Split(strings.TrimPrefix(err.Error(), list[0].Address+": "), "\n") {
 		fmt.Fprintf(&b, "  %s %s\n", view.Paint(u.color, "31", "│"), view.Clean(line))
 	}
 	var breach *plan.BreachError

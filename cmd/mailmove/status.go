@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -79,7 +80,9 @@ type statusLine struct {
 }
 
 type clockStand struct {
-	Clock   string     `json:"clock"`
+	Clock string `json:"clock"`
+	// Steady says that there are no phases.
+	Steady  bool       `json:"steady,omitempty"`
 	Phase   string     `json:"phase"`
 	Entered *time.Time `json:"entered,omitempty"`
 	Done    *time.Time `json:"done,omitempty"`
@@ -128,6 +131,7 @@ func newStatusLine(s *state.Snapshot, path string, contract *plan.Plan) statusLi
 func standOf(s *state.Snapshot, c *plan.ClockPlan) clockStand {
 	at := s.Clocks[c.Path]
 	stand := clockStand{Clock: c.Path, Phase: at.Phase, Entered: orNil(at.Entered), Done: orNil(at.Done)}
+	stand.Steady = len(c.Stages) == 1 && c.Stages[0].Phase == "" && c.Stages[0].Entered
 	next := engine.StageOf(c, at.Phase) + 1
 	if next >= len(c.Stages) {
 		return stand
@@ -135,8 +139,13 @@ func standOf(s *state.Snapshot, c *plan.ClockPlan) clockStand {
 	stage := c.Stages[next]
 	stand.Next = stage.Phase
 	for _, g := range stage.Gates {
-		seen := s.Gates[state.GateKey(c.Path, stage.Phase, g.Name)]
-		stand.Gates = append(stand.Gates, gateLine{g.Name, string(g.Kind), g.Title, seen.Open, seen.Evidence, orNil(seen.Until)})
+		key := state.GateKey(c.Path, stage.Phase, g.Name)
+		seen := s.Gates[key]
+		line := gateLine{Name: g.Name, Kind: string(g.Kind), Title: g.Title, Open: seen.Open, Evidence: seen.Evidence, Until: orNil(seen.Until)}
+		for _, approval := range s.Approved(key) {
+			line.ApprovedBy = append(line.ApprovedBy, approval.By)
+		}
+		stand.Gates = append(stand.Gates, line)
 	}
 	return stand
 }
@@ -179,13 +188,19 @@ func (l *lines) add(format string, args ...any) {
 
 func (l *lines) clock(c clockStand, color bool) {
 	where := "has not begun"
-	if c.Phase != "" {
+	switch {
+	case c.Steady && c.Done == nil:
+		where = "not as the configuration wants it yet"
+	case c.Steady:
+		where = "as the configuration wants it"
+	case c.Phase != "":
 		where = "in phase " + view.Clean(c.Phase)
 	}
 	if c.Entered != nil {
 		where += " since " + c.Entered.Local().Format("2006-01-02 15:04:05")
 	}
 	switch {
+	case c.Steady:
 	case c.Done != nil:
 		where += ", done"
 	case c.Entered != nil:
@@ -207,6 +222,9 @@ func (l *lines) clock(c clockStand, color bool) {
 		}
 		if g.Until != nil {
 			text += untilWords(*g.Until)
+		}
+		if len(g.ApprovedBy) > 0 {
+			text += "; approved by " + view.Clean(strings.Join(g.ApprovedBy, ", "))
 		}
 		l.add("%s", text)
 	}

@@ -195,23 +195,24 @@ func hintOf(err error) string {
 // hint gives an error a next step.
 func hint(err error, next string) error { return &providers.Fault{Err: err, Next: next} }
 
-// box prints a text of any origin behind a bar.
+// box prints a text of any origin behind a bar, and what to do next below it.
 func (u *ui) box(color, label, text, next string) {
-	bar := view.Paint(u.errColor, color, "│ ")
+	paint := func(s string) string { return view.Paint(u.errColor, color, s) }
 	var b strings.Builder
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	for i, line := range lines {
-		b.WriteString(bar)
-		if i == 0 {
-			b.WriteString(view.Paint(u.errColor, color, label+": "))
+	b.WriteString(paint("╷") + "\n" + paint("│ ") + paint(label+": "))
+	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		if i > 0 {
+			b.WriteString(paint("│ "))
 		}
 		b.WriteString(view.Clean(line) + "\n")
 	}
-	for _, line := range strings.Split(next, "\n") {
-		if next != "" {
-			b.WriteString(bar + view.Clean(line) + "\n")
+	if next != "" {
+		b.WriteString(paint("│") + "\n")
+		for _, line := range strings.Split(next, "\n") {
+			b.WriteString(paint("│ ") + view.Clean(line) + "\n")
 		}
 	}
+	b.WriteString(paint("╵") + "\n")
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.erase()

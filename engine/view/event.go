@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/mailmove/mailmove/providers"
@@ -41,7 +42,7 @@ func WriteEvent(w io.Writer, event any) error {
 // taken, zero if that is not known. ok is false for what is not worth a line.
 func (e Event) Line(color bool, took time.Duration) (line string, ok bool) {
 	paint := func(c, s string) string { return Paint(color, c, s) }
-	address, text := Clean(e.Address), Clean(e.Text)
+	address, text := Clean(e.Address), Clean(strings.TrimPrefix(e.Text, e.Address+": "))
 	after := ""
 	if took >= time.Second {
 		after = " after " + Duration(took)
