@@ -261,7 +261,16 @@ func (s *System) PutAccounts(ctx context.Context, op string, accounts []mail.Acc
 			return conflict(err)
 		}
 	}
-	return s.write(ctx, op, append(boxes, aliases...)...)
+	if err := s.write(ctx, op, append(boxes, aliases...)...); err != nil {
+		return err
+	}
+	// Where the account is not at home its password is checked against a copy.
+	var names []string
+	for _, a := range accounts {
+		names = append(names, string(a.Address))
+	}
+	_, err = s.homes(ctx, "refresh passwords", names, "refresh")
+	return err
 }
 
 // protect makes the identity entry of a mailbox where a catch-all would hide it.

@@ -55,20 +55,18 @@ func (s *System) Unclaim(ctx context.Context, op string) error {
 }
 
 // firstConf is conf.d/00-mailmove.conf. The order of the passdbs is that of
-// derive_login in homes.sh. No lookup of ours is logged: most find nothing.
+// derive_login in homes.sh.
 const firstConf = `# Written by mailmove, for the time of a migration.
 passdb {
   driver = passwd-file
   args = username_format=%Lu /etc/dovecot/mailmove/closed/%s/%Lu
   deny = yes
-  auth_verbose = no
 }
 passdb {
   driver = passwd-file
   args = username_format=%Lu /etc/dovecot/mailmove/held/%s/%Lu
   result_success = continue-ok
   result_failure = continue
-  auth_verbose = no
 }
 passdb {
   driver = checkpassword
@@ -83,21 +81,18 @@ passdb {
   args = username_format=%Lu /etc/dovecot/mailmove/from/%{real_rip}/%s/%Lu
   result_success = return-ok
   result_failure = continue
-  auth_verbose = no
 }
 passdb {
   driver = passwd-file
   args = username_format=%Lu /etc/dovecot/mailmove/away/%s/%Lu
   result_success = return-ok
   result_failure = continue
-  auth_verbose = no
 }
 userdb {
   driver = passwd-file
   args = username_format=%Lu /etc/dovecot/mailmove/guard%{passdb:mailmove}/%s/%Lu
   result_failure = continue
   result_internalfail = return-fail
-  auth_verbose = no
 }
 `
 
@@ -112,6 +107,11 @@ func (l *layout) lastConf() string {
 			b.WriteString("service " + p.service + " {\n  service_count = 0\n  client_limit = 1000\n}\n" +
 				"protocol " + p.protocol + " {\n  mail_max_userip_connections = 1000\n}\n")
 		}
+	}
+	if l.caFile != "" {
+		// The login proxy verifies the peer's certificate by ssl_ca alone, since it
+		// cannot read files; nothing else uses it unless clients have certificates.
+		b.WriteString("ssl_ca = <" + l.caFile + "\nssl_require_crl = no\n")
 	}
 	return b.String()
 }

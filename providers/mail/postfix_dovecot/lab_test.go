@@ -29,23 +29,26 @@ type bench struct {
 	old, new *System
 }
 
-// newBench starts a lab of its own, or uses the one that MAILMOVE_TEST_LAB names.
+// newBench starts a lab of its own.
 func newBench(t *testing.T, accounts, messages int) *bench {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: nothing is tested on real Postfix and Dovecot servers in network namespaces")
 	}
 	dir := t.TempDir()
-	b := &bench{t: t, name: os.Getenv("MAILMOVE_TEST_LAB"), program: filepath.Join(dir, "mailmove-lab")}
+	b := &bench{t: t, name: fmt.Sprintf("pd%d", time.Now().UnixNano()%1e9), program: filepath.Join(dir, "mailmove-lab")}
 	if out, err := exec.Command("go", "build", "-o", b.program, "github.com/mailmove/mailmove/cmd/mailmove-lab").CombinedOutput(); err != nil {
 		t.Fatalf("building the lab: %v\n%s", err, out)
 	}
-	if b.name == "" {
-		b.name = fmt.Sprintf("pd%d", os.Getpid()%100000)
-		b.lab("up")
-		t.Cleanup(func() { b.lab("down") })
-		b.lab("seed", "-accounts", fmt.Sprint(accounts), "-messages", fmt.Sprint(messages))
-	}
+	b.lab("up")
+	t.Cleanup(func() {
+		if t.Failed() && os.Getenv("MAILMOVE_TEST_KEEP") != "" {
+			t.Log("the lab stays up: ", b.name)
+			return
+		}
+		b.lab("down")
+	})
+	b.lab("seed", "-accounts", fmt.Sprint(accounts), "-messages", fmt.Sprint(messages))
 	key, known := filepath.Join(dir, "key"), filepath.Join(dir, "known_hosts")
 	for file, from := range map[string]string{key: "/root/.ssh/id_ed25519", known: "/root/.ssh/known_hosts"} {
 		if err := os.WriteFile(file, []byte(b.exec("op", "cat "+from)), 0o600); err != nil {
@@ -66,29 +69,28 @@ func newBench(t *testing.T, accounts, messages int) *bench {
 
 // dial connects from the operator's host.
 func (b *bench) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	type answer struct {
-		conn net.Conn
-		err  error
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
 	}
-	done := make(chan answer)
-	go func() {
-		// The thread stays in the other namespace, so it is never unlocked and
-		// ends with the goroutine.
-		runtime.LockOSThread()
-		f, err := os.Open("/run/netns/mmlab-" + b.name + "-op")
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
-			f.Close()
+	defer home.Close()
+	there, err := os.Open("/run/netns/mmlab-" + b.name + "-op")
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(err) // every later test would run in the lab's network
 		}
-		if err != nil {
-			done <- answer{nil, err}
-			return
-		}
-		conn, err := (&net.Dialer{FallbackDelay: -1}).DialContext(ctx, network, address)
-		done <- answer{conn, err}
 	}()
-	a := <-done
-	return a.conn, a.err
+	// Without a fallback, and with a literal address, it dials in this thread.
+	return (&net.Dialer{FallbackDelay: -1}).DialContext(ctx, network, address)
 }
 
 func (b *bench) lab(args ...string) string {
@@ -152,7 +154,7 @@ func (b *bench) send(server, from, to, marker string) {
 func (b *bench) stored(host, account, marker string) int {
 	b.t.Helper()
 	local, domain, _ := strings.Cut(account, "@")
-	out := b.exec(host, "grep -rl 'Subject: "+marker+"$' /var/vmail/"+domain+"/"+local+"/ 2>/dev/null | wc -l")
+	out := b.exec(host, "grep -rl 'Subject: "+marker+"$' /var/vmail/"+domain+"/"+local+"/ 2>/dev/null | grep -c -e /cur/ -e /new/; :")
 	var n int
 	fmt.Sscan(out, &n)
 	return n
@@ -161,9 +163,9 @@ func (b *bench) stored(host, account, marker string) int {
 // eventually waits for a condition, with more patience than any machine needs.
 func (b *bench) eventually(what string, condition func() bool) {
 	b.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(45 * time.Second); !condition(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("waited two minutes in vain until %s", what)
+			b.t.Fatalf("waited 45 seconds in vain until %s", what)
 		}
 	}
 }

@@ -25,8 +25,10 @@ type layout struct {
 	users string
 	// scheme is that of hashes without one in the passwd-file.
 	scheme string
-	// userFields are in every line that we make, from the first line that is there.
 	mapType string
+	// caFile holds the certificate authorities; "" if the peer's certificate cannot
+	// be verified.
+	caFile string
 }
 
 const unsupported = "mailmove moves accounts that are kept in a passwd-file and indexed maps, or in /etc/passwd. Move this server with recipe std/classic over IMAP, or tell us about its layout."
@@ -60,6 +62,8 @@ func parseLayout(text string) (*layout, error) {
 			return nil, providers.Faultf("Install it on the server and run the command again.", "the program %s is missing", value)
 		case "dovecot":
 			l.version = value
+		case "ca_file":
+			l.caFile = value
 		default:
 			l.postfix[name] = strings.TrimSpace(value)
 		}
@@ -77,8 +81,14 @@ func parseLayout(text string) (*layout, error) {
 	if l.mapType, err = mapType(l.postfix["default_database_type"]); err != nil {
 		return nil, err
 	}
+	if ca := find(l.dovecot, "ssl_ca"); ca != "" && !ours(ca, l.caFile) {
+		l.caFile = "" // the administrator verifies clients by it: not ours to change
+	}
 	return l, l.findUsers()
 }
+
+// ours tells the value of ssl_ca that a claim has set.
+func ours(value, caFile string) bool { return value == "<"+caFile }
 
 // mapType accepts the types of maps that can be built beside the old one and put
 // in place by rename.
@@ -165,6 +175,7 @@ func (l *layout) settings(port int) string {
 		"users=" + users,
 		"scheme=" + l.scheme,
 		"auth_group=" + group,
+		fmt.Sprintf("verify=%t", l.caFile != ""),
 		"seen=/etc/postfix/mailmove/seen",
 		fmt.Sprintf("port=%d", port),
 	}, "\n") + "\n"

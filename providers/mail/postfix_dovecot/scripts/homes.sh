@@ -17,6 +17,7 @@
 #	commit OP           prints committed or expired
 #	disarm OP           prints committed or expired
 #	handoff OP          prints never armed, armed, committed or expired
+#	refresh             standard input: addresses whose password has changed
 #	tick                what has to be done by now
 #	derive              makes Postfix' maps from the tables
 #	show                prints the tables
@@ -64,6 +65,7 @@ locked() {
 merge() {
 	touch "$homes/$1"
 	cat >"$homes/$1.changes"
+	[ -s "$homes/$1.changes" ] || return 0
 	awk -v mode="$2" '
 		NR == FNR { changed[$1] = 1; if ($mode != "local" && $mode != "open") print; next }
 		!($1 in changed)' "$homes/$1.changes" "$homes/$1" | sort | put "$homes/$1"
@@ -214,7 +216,7 @@ proxy_fields() {
 	pop3) port=$5 plain=110 tls=995 ;;
 	sieve) port=4190 plain=4190 tls=none ;;
 	esac
-	if [ "$3" = - ]; then
+	if [ "$3" = - ] || [ "$(setting verify)" != true ]; then
 		where="host=$2" check=any-cert
 	else
 		where="host=$3 hostip=$2" check=yes
@@ -329,6 +331,14 @@ logins() {
 	awk '$3 != "open" { print $2 }' "$work/input" >"$work/logins"
 	locked set_logins
 	if [ -s "$work/logins" ]; then empty; fi
+}
+
+# refresh: the doors of these addresses are made anew, with the hash of now.
+refresh_locked() {
+	touch "$homes/logins"
+	awk 'NR == FNR { wanted[$1] = 1; next } $1 in wanted' "$work/input" "$homes/logins" >"$work/doors"
+	mv "$work/doors" "$work/input"
+	set_logins
 }
 
 set_trust() {
@@ -448,7 +458,7 @@ trap clean EXIT
 trap 'exit 1' HUP INT TERM
 if [ ! -e "$homes/settings" ]; then
 	case $1 in
-	show) exit 0 ;;
+	show | refresh) exit 0 ;;
 	handoff) echo 'never armed' && exit 0 ;;
 	esac
 	die 'this server is not claimed: mail_claim comes first'
@@ -486,6 +496,10 @@ disarm)
 handoff) handoff_state "$@" ;;
 tick) tick ;;
 derive) locked derive_mail ;;
+refresh)
+	cat >"$work/input"
+	locked refresh_locked
+	;;
 show) show ;;
 *) die "unknown command $command" ;;
 esac

@@ -12,5 +12,11 @@ for name in mail_version default_database_type virtual_mailbox_domains virtual_m
 	virtual_transport mydestination local_transport mailbox_transport recipient_delimiter maillog_file message_size_limit; do
 	echo "$name=$(postconf -xh "$name" 2>/dev/null | tr '\n' ' ')"
 done
+for file in "$(doveconf -h ssl_client_ca_file 2>/dev/null)" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+	if [ -f "$file" ]; then
+		echo "ca_file=$file"
+		break
+	fi
+done
 echo '==='
 doveconf -n 2>/dev/null
