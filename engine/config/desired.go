@@ -160,7 +160,8 @@ func (c *Config) validate() hcl.Diagnostics {
 	return all
 }
 
-// unobserved evaluates what looks at observed objects, before any was.
+// unobserved evaluates what looks at observed objects, before any was, and what
+// nothing else refers to.
 func (c *Config) unobserved(standing map[*clock]int) hcl.Diagnostics {
 	e := c.observing(standing, nil)
 	f := e.begin(node{})
@@ -170,6 +171,14 @@ func (c *Config) unobserved(standing map[*clock]int) hcl.Diagnostics {
 			if p.index == standing[k]+1 || p.index == 0 {
 				e.gates(p, time.Time{})
 			}
+		}
+	}
+	for _, in := range c.instances {
+		for _, name := range names(in.module.locals) {
+			e.local(in, name)
+		}
+		for _, name := range names(in.module.outputs) {
+			e.output(in, name)
 		}
 	}
 	e.checks()

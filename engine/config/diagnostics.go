@@ -79,7 +79,7 @@ func (d Diagnostics) Error() string {
 		if more := len(d) - i - 1; more > 0 {
 			text += fmt.Sprintf(" (and %d more)", more)
 		}
-		return text
+		return visible(text)
 	}
 	return "no errors"
 }

@@ -34,15 +34,30 @@ func Format(filename string, src []byte) ([]byte, Diagnostics) {
 
 // Block returns a resource block that declares an object with these values, an
 // object of the schema: what a person may add to the configuration. Attributes
-// that are null, computed or at their default are left out.
+// that are null, computed or at their default are left out. What in name cannot
+// stand in the name of a block becomes "_".
 func Block(typ, name, providerAddress string, schema providers.ResourceSchema, values cty.Value) []byte {
 	file := hclwrite.NewEmptyFile()
-	body := file.Body().AppendNewBlock("resource", []string{typ, name}).Body()
+	body := file.Body().AppendNewBlock("resource", []string{typ, label(name)}).Body()
 	if providerAddress != "" {
 		body.SetAttributeTraversal("provider", traversalOf(providerAddress))
 	}
 	writeAttributes(body, schema.Attributes, values)
 	return hclwrite.Format(file.Bytes())
+}
+
+// label makes a name for a block of any text.
+func label(text string) string {
+	out := strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, text)
+	if !hclsyntax.ValidIdentifier(out) {
+		out = "x" + out
+	}
+	return out
 }
 
 func writeAttributes(body *hclwrite.Body, schema providers.Attributes, values cty.Value) {

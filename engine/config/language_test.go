@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -298,6 +299,76 @@ func TestBlock(t *testing.T) {
 	got := string(Block("box", "b", "", schema["box"], seen("box", map[string]cty.Value{"pass": providers.SecretVal(secret)})))
 	if want := "resource \"box\" \"b\" {\n  pass = secret(\"env:X\")\n}\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestBlockName(t *testing.T) {
+	for name, want := range map[string]string{"murphy": "murphy", "john.doe+x@example.com": "john_doe_x_example_com", "7up": "x7up", "": "x", "\"\n${": "____"} {
+		got := string(Block("box", name, "", providers.ResourceSchema{}, cty.EmptyObjectVal))
+		if want := "resource \"box\" \"" + want + "\" {\n}\n"; got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestReading bounds what is read, and where.
+func TestReading(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("swordfish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const root = "-- main.mm.hcl --\noutput \"o\" { value = file(\"%s\") }\n-- inner/text --\ntext\n"
+	link := func(name string) func(*Options) {
+		return func(o *Options) {
+			if err := os.Symlink(secret, filepath.Join(o.Dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	large := func(name string) func(*Options) {
+		return func(o *Options) {
+			if err := os.WriteFile(filepath.Join(o.Dir, name), bytes.Repeat([]byte("#\n"), maxFile/2+1), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, test := range []struct {
+		name, path, want string
+		change           func(*Options)
+	}{
+		{name: "below", path: "inner/text"},
+		{name: "back again", path: "inner/../inner/text"},
+		{name: "link outside", path: "link", change: link("link"), want: "path escapes"},
+		{name: "folder", path: "inner", want: "not a regular file"},
+		{name: "not text", path: "binary", want: "not UTF-8", change: func(o *Options) {
+			if err := os.WriteFile(filepath.Join(o.Dir, "binary"), []byte("\xff\xfe"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "large text", path: "large", change: large("large"), want: "larger than 4 MiB"},
+		{name: "large configuration", path: "inner/text", change: large("large.mm.hcl"), want: "larger than 4 MiB"},
+		{name: "large variables", path: "inner/text", change: large("large.auto.mmvars.hcl"), want: "larger than 4 MiB"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, diags := open(t, fmt.Sprintf(root, test.path), func(o *Options) {
+				if test.change != nil {
+					test.change(o)
+				}
+			})
+			switch {
+			case test.want == "" && diags.HasErrors():
+				t.Error(diags)
+			case test.want != "" && !strings.Contains(diags.Error(), test.want):
+				t.Errorf("got %v, want %q", diags, test.want)
+			}
+		})
+	}
+	c := must(t, "-- main.mm.hcl --\nmodule \"m\" { source = \"std/one\" }\noutput \"o\" { value = module.m.o }\n-- std/one/main.mm.hcl --\nmodule \"n\" { source = \"../two\" }\noutput \"o\" { value = module.n.o }\n-- std/two/main.mm.hcl --\noutput \"o\" { value = file(\"text\") }\n-- std/two/text --\ntext\n")
+	if got, want := outputOf(t, c, "o"), cty.StringVal("text\n"); !got.RawEquals(want) {
+		t.Errorf("got %#v, want %#v", got, want)
+	}
+	if _, diags := open(t, "-- main.mm.hcl --\nmodule \"m\" { source = \"std/one\" }\n-- std/one/main.mm.hcl --\nmodule \"n\" { source = \"../../two\" }\n"); !strings.Contains(diags.Error(), "leads out of the embedded recipes") {
+		t.Errorf("got %v", diags)
 	}
 }
 

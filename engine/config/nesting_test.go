@@ -38,15 +38,15 @@ func TestDeepEnough(t *testing.T) {
 	}
 }
 
-// TestLongChain lets each local value refer to the one before.
+// TestLongChain lets each local value refer to the next.
 func TestLongChain(t *testing.T) {
 	chain := func(length int) string {
 		var b strings.Builder
-		b.WriteString("-- main.mm.hcl --\nlocals {\n  a0 = 1\n")
+		b.WriteString("-- main.mm.hcl --\nlocals {\n")
 		for i := range length {
-			fmt.Fprintf(&b, "  a%d = local.a%d + 1\n", i+1, i)
+			fmt.Fprintf(&b, "  a%06d = local.a%06d + 1\n", i, i+1)
 		}
-		fmt.Fprintf(&b, "}\noutput \"o\" { value = local.a%d }\n", length)
+		fmt.Fprintf(&b, "  a%06d = 1\n}\noutput \"o\" { value = local.a000000 }\n", length)
 		return b.String()
 	}
 	c := must(t, chain(maxChain-10))
