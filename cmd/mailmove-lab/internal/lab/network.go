@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,7 +76,8 @@ func endProcesses(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("listing processes of %s: %w", name, err)
 		}
-		pids := strings.Fields(string(output))
+		// This process is listed while its first thread dials in there.
+		pids := slices.DeleteFunc(strings.Fields(string(output)), func(pid string) bool { return pid == strconv.Itoa(os.Getpid()) })
 		if len(pids) == 0 {
 			return nil
 		}
@@ -83,9 +85,6 @@ func endProcesses(ctx context.Context, name string) error {
 			pid, err := strconv.Atoi(text)
 			if err != nil {
 				return fmt.Errorf("reading process number: %w", err)
-			}
-			if pid == os.Getpid() {
-				continue
 			}
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("ending process %d of %s: %w", pid, name, err)

@@ -261,20 +261,29 @@ func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn
 // inNetNS calls f on a thread in the host's network namespace; sockets and processes made there stay in it.
 func (h *Host) inNetNS(f func() error) error {
 	result := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine instead of going back to the others in the wrong namespace.
+	go func() { // of its own, as a thread that could not be brought back must end with its goroutine
 		runtime.LockOSThread()
-		ns, err := os.Open(filepath.Join("/run/netns", h.NetNS))
+		here, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			result <- err
 			return
 		}
-		defer ns.Close()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		defer here.Close()
+		there, err := os.Open(filepath.Join("/run/netns", h.NetNS))
+		if err != nil {
+			result <- err
+			return
+		}
+		defer there.Close()
+		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
 			result <- fmt.Errorf("entering network of %s: %w", h.Name, err)
 			return
 		}
-		result <- f()
+		err = f()
+		if unix.Setns(int(here.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		result <- err
 	}()
 	return <-result
 }
