@@ -62,6 +62,17 @@
 //	*RefusedError            the file cannot be replaced safely   no         no
 //	*InvalidError            the new content failed validation    no         no
 //	*LockedError             somebody else edits                  yes        no
+//	*TornError               several files, stopped half-way      no         yes
+//	*DiedError               an operation was killed              no         yes
+//	*ForwardingError         the server carries no such bytes     no         no
+//
+// # The lock
+//
+// Edit holds the lock of the machine, flock(2) on the file "lock" in the state
+// directory, from its first look at the files to the last rename, validation
+// included. A script that must not run beside an edit takes it in the same way:
+// exec 9>>"$1/lock"; flock 9. A check under the lock, such as that the operator is
+// still the one in charge, is a Validate script.
 //
 // # What is left on a machine
 //

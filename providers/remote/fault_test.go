@@ -262,3 +262,31 @@ func TestNothingRunsOfATornScript(t *testing.T) {
 		t.Errorf("a torn script ran: %q", got)
 	}
 }
+
+// Commands that meet a connection in the very moment of its end come back.
+func TestConnectionEndsWhileSessionsOpen(t *testing.T) {
+	s := startServer(t, "")
+	w := newWire()
+	c := s.config()
+	c.DialContext = w.dial
+	h := open(t, c)
+	for range 15 {
+		checkEcho(t, h, nil, nil)
+		h.mu.Lock()
+		client := h.conns[0].client
+		h.mu.Unlock()
+		done := make(chan error, 4)
+		for range cap(done) {
+			go func() {
+				_, err := h.Run(short(t), Command{Name: "racing", Script: "true"})
+				done <- err
+			}()
+		}
+		client.Close()
+		for range cap(done) {
+			if err := <-done; errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v, want an answer at once", err)
+			}
+		}
+	}
+}

@@ -59,16 +59,16 @@ func TestHostUsesItsConnection(t *testing.T) {
 	for range 5 {
 		checkEcho(t, h, []string{"x"}, nil)
 	}
-	if len(w.open) != 1 {
-		t.Errorf("%d connections for five commands, want 1", len(w.open))
+	if w.conns() != 1 {
+		t.Errorf("%d connections for five commands, want 1", w.conns())
 	}
 	var work sync.WaitGroup
 	for range 40 {
 		work.Go(func() { checkEcho(t, h, []string{"x"}, []byte("y")) })
 	}
 	work.Wait()
-	if len(w.open) > connsPerHost {
-		t.Errorf("%d connections, want at most %d", len(w.open), connsPerHost)
+	if w.conns() > connsPerHost {
+		t.Errorf("%d connections, want at most %d", w.conns(), connsPerHost)
 	}
 }
 
@@ -90,10 +90,7 @@ func TestReconnect(t *testing.T) {
 	h := open(t, c)
 	for range 3 {
 		checkEcho(t, h, []string{"x"}, nil)
-		for conn := range w.open {
-			conn.Close()
-			delete(w.open, conn)
-		}
+		w.closeAll()
 	}
 }
 
@@ -140,6 +137,7 @@ func TestLogin(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				checkEcho(t, open(t, c), []string{"x"}, []byte("data"))
 				return
 			}
 			if !sameType(err, tt.want) {

@@ -16,7 +16,7 @@ import (
 func (h *Host) launch(ctx context.Context, line string) (*process, error) {
 	var channel ssh.Channel
 	var requests <-chan *ssh.Request
-	release, err := h.withSession(ctx, func(client *ssh.Client) (err error) {
+	release, err := h.withSession(ctx, func(ctx context.Context, client *ssh.Client) (err error) {
 		channel, requests, err = openSession(ctx, client)
 		return err
 	})
@@ -36,7 +36,7 @@ func (h *Host) launch(ctx context.Context, line string) (*process, error) {
 		// The other side may have closed it already.
 		once.Do(func() { _ = channel.Close() })
 	}
-	accepted, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{line}))
+	accepted, err := request(ctx, channel, line)
 	if err == nil && accepted {
 		return &process{in: halfCloser{channel}, out: channel, err: channel.Stderr(), done: done, hangUp: hangUp}, nil
 	}
@@ -46,6 +46,23 @@ func (h *Host) launch(ctx context.Context, line string) (*process, error) {
 	}
 	// The script is sent after this request: it cannot have begun.
 	return nil, &CutError{Machine: h.String(), Doing: "starting /bin/sh", Err: err}
+}
+
+// request asks for a command to be run, or gives up when ctx ends.
+func request(ctx context.Context, channel ssh.Channel, line string) (accepted bool, err error) {
+	answered := make(chan struct{})
+	var ok bool
+	var failure error
+	go func() {
+		defer close(answered)
+		ok, failure = channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{line}))
+	}()
+	select {
+	case <-answered:
+		return ok, failure
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 }
 
 // openSession opens a session channel, or gives up when ctx ends.

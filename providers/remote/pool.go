@@ -24,6 +24,8 @@ var errClosed = errors.New("the connection was closed by this program")
 // A conn is one SSH connection of a Host.
 type conn struct {
 	client *ssh.Client
+	// lost is closed when the connection has ended.
+	lost chan struct{}
 	// sessions counts those in use, limit those that the server was seen to bear.
 	// Both are guarded by Host.mu.
 	sessions, limit int
@@ -31,7 +33,7 @@ type conn struct {
 
 // withSession opens a session on a connection that has room for one and keeps its
 // place until release is called.
-func (h *Host) withSession(ctx context.Context, open func(*ssh.Client) error) (release func(), err error) {
+func (h *Host) withSession(ctx context.Context, open func(context.Context, *ssh.Client) error) (release func(), err error) {
 	for {
 		c, err := h.withConn(ctx, (*conn).hasRoom, open)
 		if err == nil {
@@ -52,13 +54,13 @@ func (h *Host) withSession(ctx context.Context, open func(*ssh.Client) error) (r
 // withConn calls open with a connection that fits. A connection that turns out to
 // be dead is replaced; nothing has run on it then. The connection is returned,
 // with its place taken, if open succeeded or the server refused.
-func (h *Host) withConn(ctx context.Context, fits func(*conn) bool, open func(*ssh.Client) error) (*conn, error) {
+func (h *Host) withConn(ctx context.Context, fits func(*conn) bool, open func(context.Context, *ssh.Client) error) (*conn, error) {
 	for {
 		c, fresh, err := h.acquire(ctx, fits)
 		if err != nil {
 			return nil, err
 		}
-		err = open(c.client)
+		err = c.open(ctx, open)
 		var refused *ssh.OpenChannelError
 		if err == nil || errors.As(err, &refused) {
 			return c, err
@@ -75,6 +77,25 @@ func (h *Host) withConn(ctx context.Context, fits func(*conn) bool, open func(*s
 			return nil, err
 		}
 	}
+}
+
+// open calls f with a context that also ends with the connection: x/crypto waits for
+// ever for the answer to a channel that is opened while its connection breaks.
+func (c *conn) open(ctx context.Context, f func(context.Context, *ssh.Client) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-c.lost:
+			cancel(errNoStatus)
+		case <-ctx.Done():
+		}
+	}()
+	err := f(ctx, c.client)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // alive reports whether the connection still answers.
@@ -151,7 +172,7 @@ func (h *Host) add(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{client: client, sessions: 1, limit: sessionsPerConn}
+	c := &conn{client: client, lost: make(chan struct{}), sessions: 1, limit: sessionsPerConn}
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -159,14 +180,13 @@ func (h *Host) add(ctx context.Context) (*conn, error) {
 	}
 	h.conns = append(h.conns, c)
 	h.mu.Unlock()
-	lost := make(chan struct{})
 	go func() {
 		// Why a connection ended is told by whoever used it.
 		_ = client.Wait()
-		close(lost)
+		close(c.lost)
 		h.drop(c)
 	}()
-	go h.keepAlive(client, lost)
+	go h.keepAlive(client, c.lost)
 	return c, nil
 }
 
@@ -230,7 +250,7 @@ func (h *Host) keepAlive(client *ssh.Client, lost <-chan struct{}) {
 // Dial implements [Forwarder].
 func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	var opened net.Conn
-	c, err := h.withConn(ctx, (*conn).isThere, func(client *ssh.Client) (err error) {
+	c, err := h.withConn(ctx, (*conn).isThere, func(ctx context.Context, client *ssh.Client) (err error) {
 		opened, err = client.DialContext(ctx, network, address)
 		return err
 	})
@@ -246,7 +266,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 // Forward implements [Forwarder]. The tunnel ends with the SSH connection.
 func (h *Host) Forward(ctx context.Context, handle func(net.Conn)) (*Tunnel, error) {
 	var listener net.Listener
-	c, err := h.withConn(ctx, (*conn).isThere, func(client *ssh.Client) (err error) {
+	c, err := h.withConn(ctx, (*conn).isThere, func(ctx context.Context, client *ssh.Client) (err error) {
 		listener, err = client.Listen("tcp", "127.0.0.1:0")
 		return err
 	})

@@ -45,6 +45,7 @@ const lingering = 2 * time.Second
 
 // run runs c on l to its end.
 func run(ctx context.Context, l launcher, c Command) (res Result, err error) {
+	c = c.named()
 	start := time.Now()
 	defer func() { l.log(c, start, res, err) }()
 	s, err := begin(ctx, l, c, false)
@@ -82,9 +83,6 @@ type session struct {
 
 // begin starts c and returns when its first line runs.
 func begin(ctx context.Context, l launcher, c Command, stream bool) (*session, error) {
-	if c.Name == "" {
-		c.Name = "running a script"
-	}
 	f, err := l.frame(c, stream)
 	if err != nil {
 		return nil, err
@@ -168,7 +166,13 @@ func (s *session) awaitBegin() error {
 // notBegun explains a script whose begin line did not come. The channel has been
 // given up, so that both goroutines of begin end.
 func (s *session) notBegun(cause error, sent chan sending) error {
-	began := (<-sent).whole
+	began := true
+	select {
+	case s := <-sent:
+		began = s.whole
+	case <-time.After(lingering):
+		// Still being sent over a connection that is stuck: nobody knows how far it got.
+	}
 	var end exit
 	select {
 	case end = <-s.proc.done:

@@ -50,6 +50,14 @@ type Command struct {
 	MaxOutput int
 }
 
+// named gives a command without a name one.
+func (c Command) named() Command {
+	if c.Name == "" {
+		c.Name = "running a script"
+	}
+	return c
+}
+
 // DefaultMaxOutput is the bound of a command's output unless it says otherwise.
 const DefaultMaxOutput = 16 << 20
 

@@ -239,9 +239,13 @@ func (w *wire) stall(on bool) {
 }
 
 // pass says how many of n bytes still go through.
-func (w *wire) pass(n int, count *int, limit int) (int, bool) {
+func (w *wire) pass(n int, sending bool) (int, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	count, limit := &w.received, w.cutReceived
+	if sending {
+		count, limit = &w.sent, w.cutSent
+	}
 	if w.stalled {
 		return 0, false
 	}
@@ -261,7 +265,7 @@ type wired struct {
 }
 
 func (c *wired) Write(p []byte) (int, error) {
-	n, cut := c.wire.pass(len(p), &c.wire.sent, c.wire.cutSent)
+	n, cut := c.wire.pass(len(p), true)
 	if n == 0 && !cut && len(p) > 0 {
 		return len(p), nil // swallowed by the stall
 	}
@@ -280,7 +284,7 @@ func (c *wired) Write(p []byte) (int, error) {
 func (c *wired) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
-		passed, cut := c.wire.pass(n, &c.wire.received, c.wire.cutReceived)
+		passed, cut := c.wire.pass(n, false)
 		if cut {
 			c.Conn.Close()
 			return passed, net.ErrClosed
@@ -314,4 +318,19 @@ func short(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// conns is how many connections were made.
+func (w *wire) conns() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.open)
+}
+
+func (w *wire) closeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for conn := range w.open {
+		conn.Close()
+	}
 }

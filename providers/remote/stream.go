@@ -27,6 +27,7 @@ var _ net.Conn = (*Stream)(nil)
 
 // stream starts c on l as a connection.
 func stream(ctx context.Context, l launcher, c Command) (*Stream, error) {
+	c = c.named()
 	start := time.Now()
 	s, err := begin(ctx, l, c, true)
 	if err != nil {
@@ -64,10 +65,14 @@ func (st *Stream) follow(ctx context.Context) error {
 	case end := <-st.s.proc.done:
 		return st.judge(end)
 	case <-time.After(lingering):
-		st.s.l.kill(st.s.pid, st.s.frame.nonce)
-		st.s.proc.hangUp()
-		return st.s.cut(net.ErrClosed)
+	case <-ctx.Done():
 	}
+	st.s.l.kill(st.s.pid, st.s.frame.nonce)
+	st.s.proc.hangUp()
+	if ctx.Err() != nil {
+		return st.s.cut(ctx.Err())
+	}
+	return st.s.cut(net.ErrClosed)
 }
 
 func (st *Stream) judge(end exit) error {
