@@ -115,7 +115,8 @@ func (c *Config) instantiateAll(m *module) hcl.Diagnostics {
 	e := c.evaluator(nil)
 	f := e.begin(node{})
 	c.root = &instance{module: m}
-	c.instantiate(e, c.root)
+	c.prepare(c.root)
+	e.expandAll(c.root)
 	if f.diags.HasErrors() {
 		return f.diags
 	}

@@ -40,17 +40,18 @@ type node struct {
 type nodeKind string
 
 const (
-	variableNode nodeKind = "var."
-	localNode    nodeKind = "local."
-	outputNode   nodeKind = "output."
-	resourceNode nodeKind = ""
-	systemNode   nodeKind = "provider."
-	callNode     nodeKind = "depends_on of module."
+	variableNode  nodeKind = "var."
+	localNode     nodeKind = "local."
+	outputNode    nodeKind = "output."
+	resourceNode  nodeKind = ""
+	systemNode    nodeKind = "provider."
+	callNode      nodeKind = "depends_on of module."
+	expansionNode nodeKind = "for_each of module."
 )
 
 func (n node) String() string {
 	text := string(n.kind) + n.name
-	if n.instance.path != "" && n.kind != callNode {
+	if n.instance.path != "" && n.kind != callNode && n.kind != expansionNode {
 		text = n.instance.path + "." + text
 	}
 	return text
@@ -122,11 +123,8 @@ func value[T any](e *evaluator, n node, failure T, compute func() T) T {
 			return v.value.(T)
 		}
 	}
-	for i, f := range e.active {
-		if f.node == n {
-			e.cycle(e.active[i:], n)
-			return failure
-		}
+	if e.inCycle(n) {
+		return failure
 	}
 	if len(e.active) > maxChain {
 		e.add(fault(n.where(), "Too long a chain", "More than %d values refer one to another, so that %s cannot be evaluated.", maxChain, n))
@@ -146,6 +144,15 @@ func (e *evaluator) current(v *remembered) bool {
 		}
 	}
 	return true
+}
+
+// inCycle reports whether n is being evaluated already, which is an error.
+func (e *evaluator) inCycle(n node) bool {
+	i := slices.IndexFunc(e.active, func(f *frame) bool { return f.node == n })
+	if i >= 0 {
+		e.cycle(e.active[i:], n)
+	}
+	return i >= 0
 }
 
 func (e *evaluator) cycle(members []*frame, again node) {
@@ -171,6 +178,8 @@ func (n node) where() *hcl.Range {
 		return &m.resources[n.name].rng
 	case systemNode:
 		return &m.providers[n.name].rng
+	case expansionNode:
+		return &m.calls[n.name].rng
 	case callNode:
 		return &n.instance.parent.module.calls[n.name].rng
 	}

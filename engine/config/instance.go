@@ -83,9 +83,8 @@ func keySuffix(key string) string {
 	return `["` + key + `"]`
 }
 
-// instantiate makes an instance and what it calls. Which instances there are
-// cannot depend on the phase: their clocks must exist whatever the time.
-func (c *Config) instantiate(e *evaluator, in *instance) {
+// prepare gives an instance its clock and phases, and lists it.
+func (c *Config) prepare(in *instance) {
 	in.children = map[string]*expansion{}
 	in.phases = map[string]*phase{}
 	c.instances = append(c.instances, in)
@@ -103,55 +102,70 @@ func (c *Config) instantiate(e *evaluator, in *instance) {
 		in.clock = &clock{instance: in, phases: []*phase{{}}}
 		in.clock.phases[0].clock = in.clock
 	}
+}
+
+// expandAll makes all instances below one.
+func (e *evaluator) expandAll(in *instance) {
 	for _, name := range names(in.module.calls) {
-		c.expand(e, in, in.module.calls[name])
+		x := e.expansion(in, name)
+		for _, key := range x.keys {
+			e.expandAll(x.instances[key])
+		}
 	}
 }
 
-func (c *Config) expand(e *evaluator, in *instance, b *call) {
+// expansion returns the instances of a module block. They are made when they are
+// first asked for: the for_each of one block may use the outputs of another.
+// Which instances there are cannot depend on the phase: their clocks must exist
+// whatever the time.
+func (e *evaluator) expansion(in *instance, name string) *expansion {
+	if x := in.children[name]; x != nil {
+		return x
+	}
+	b := in.module.calls[name]
 	x := &expansion{forEach: b.forEach != nil, instances: map[string]*instance{}}
-	in.children[b.name] = x
 	if !x.forEach {
 		child := &instance{module: b.module, parent: in, call: b, path: join(in.path, "module."+b.name), origins: in.origins}
 		x.keys, x.instances[""] = []string{""}, child
-		c.instantiate(e, child)
-		return
+		in.children[name] = x
+		e.config.prepare(child)
+		return x
 	}
-	keys, marks, reads := e.forEach(in, b.forEach)
-	if len(reads) > 0 {
+	n := node{in, expansionNode, name}
+	if e.inCycle(n) {
+		return x
+	}
+	f := e.begin(n)
+	keys, marks, _ := e.keys(in, b.forEach)
+	if len(f.reads) > 0 {
 		e.add(fault(b.forEach.Range().Ptr(), "Depends on the phase", "Which modules there are cannot depend on reached(): use lifecycle { from, until } on the resources inside instead."))
 	}
+	e.end(f)
 	from := sortedSet(append(origins(marks), in.origins...))
 	for _, one := range keys {
 		child := &instance{module: b.module, parent: in, call: b, each: one, path: join(in.path, "module."+b.name) + keySuffix(one.key), origins: from}
 		x.keys, x.instances[one.key] = append(x.keys, one.key), child
-		c.instantiate(e, child)
+		e.config.prepare(child)
 	}
-}
-
-// forEach evaluates a module's for_each, and says which phases it asked for.
-func (e *evaluator) forEach(in *instance, expr *expression) ([]*each, cty.ValueMarks, map[*phase]bool) {
-	f := e.begin(node{instance: in, kind: "for_each of ", name: "a module"})
-	keys, marks := e.keys(in, expr)
-	e.end(f)
-	return keys, marks, f.reads
+	in.children[name] = x
+	return x
 }
 
 // keys evaluates for_each: the keys in order, and the marks of the collection.
-func (e *evaluator) keys(in *instance, expr *expression) ([]*each, cty.ValueMarks) {
+func (e *evaluator) keys(in *instance, expr *expression) ([]*each, cty.ValueMarks, bool) {
 	ctx := e.context(in, expr.refs, nil)
 	collection, diags := expr.Value(ctx)
 	e.add(diags...)
 	collection, marks := collection.Unmark()
-	bad := func(detail string, args ...any) ([]*each, cty.ValueMarks) {
+	bad := func(detail string, args ...any) ([]*each, cty.ValueMarks, bool) {
 		e.add(expressionFault(expr, ctx, "Invalid for_each", detail, args...))
-		return nil, marks
+		return nil, nil, false
 	}
 	_, hasFailed := marks[failed]
 	_, hidden := marks[sensitive]
 	switch t := collection.Type(); {
 	case diags.HasErrors() || hasFailed:
-		return nil, marks
+		return nil, nil, false
 	case hidden:
 		return bad("for_each cannot use sensitive values: its keys become part of addresses.")
 	case !collection.IsKnown():
@@ -178,7 +192,7 @@ func (e *evaluator) keys(in *instance, expr *expression) ([]*each, cty.ValueMark
 		all = append(all, &each{key: key.AsString(), value: v})
 	}
 	slices.SortFunc(all, func(a, b *each) int { return strings.Compare(a.key, b.key) })
-	return all, marks
+	return all, marks, true
 }
 
 // expressionFault makes an error that can show what the expression refers to.

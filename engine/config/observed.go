@@ -31,18 +31,7 @@ func (e *evaluator) observedResource(in *instance, b *resourceBlock) cty.Value {
 		if !wanted.ok {
 			return failure
 		}
-		one := func(o *object) cty.Value { return e.found(b, o, exists) }
-		if b.forEach == nil {
-			return one(wanted.objects[0])
-		}
-		if len(wanted.objects) == 0 {
-			return cty.MapValEmpty(b.schema.Attributes.Type())
-		}
-		all := make(map[string]cty.Value, len(wanted.objects))
-		for _, o := range wanted.objects {
-			all[o.key] = one(o)
-		}
-		return cty.MapVal(all)
+		return b.assemble(wanted.objects, func(o *object) cty.Value { return e.found(b, o, exists) })
 	})
 }
 

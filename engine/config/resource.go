@@ -43,9 +43,8 @@ func (e *evaluator) block(in *instance, b *resourceBlock) *block {
 		all := []*each{nil}
 		var marks cty.ValueMarks
 		if b.forEach != nil {
-			f := len(e.active) - 1
-			all, marks = e.keys(in, b.forEach)
-			if e.active[f].diags.HasErrors() {
+			var ok bool
+			if all, marks, ok = e.keys(in, b.forEach); !ok {
 				return bad
 			}
 		}
@@ -138,15 +137,25 @@ func (b *resourceBlock) reference(objects []*object) cty.Value {
 		}
 		return cty.ObjectVal(values).Mark(origin{o.Address})
 	}
+	return b.assemble(objects, one)
+}
+
+// assemble makes the value of a block of the values of its objects: one, or with
+// for_each a map by key.
+func (b *resourceBlock) assemble(objects []*object, one func(*object) cty.Value) cty.Value {
 	if b.forEach == nil {
 		return one(objects[0])
 	}
+	typ := b.schema.Attributes.Type().WithoutOptionalAttributesDeep()
 	if len(objects) == 0 {
-		return cty.MapValEmpty(b.schema.Attributes.Type())
+		return cty.MapValEmpty(typ)
 	}
 	all := make(map[string]cty.Value, len(objects))
 	for _, o := range objects {
 		all[o.key] = one(o)
+	}
+	if typ.HasDynamicTypes() {
+		return cty.ObjectVal(all) // the elements of a map have one type
 	}
 	return cty.MapVal(all)
 }
@@ -311,7 +320,7 @@ func (e *evaluator) dependsOn(in *instance, list []*dependency, of *each, perObj
 
 // callResources returns all resources of a module call, or of one instance.
 func (e *evaluator) callResources(in *instance, dep *dependency, of *each) []string {
-	x := in.children[dep.call]
+	x := e.expansion(in, dep.call)
 	keys := x.keys
 	if dep.index != nil {
 		v, _, ok := e.evaluate(in, dep.index, of)
@@ -337,9 +346,10 @@ func (e *evaluator) allResources(in *instance) []string {
 			addresses = append(addresses, o.Address)
 		}
 	}
-	for _, name := range names(in.children) {
-		for _, key := range in.children[name].keys {
-			addresses = append(addresses, e.allResources(in.children[name].instances[key])...)
+	for _, name := range names(in.module.calls) {
+		x := e.expansion(in, name)
+		for _, key := range x.keys {
+			addresses = append(addresses, e.allResources(x.instances[key])...)
 		}
 	}
 	return addresses

@@ -53,7 +53,7 @@ func (e *evaluator) context(in *instance, refs []reference, of *each) *hcl.EvalC
 		}
 	}
 	for _, name := range names(outputs) {
-		put("module", name, e.outputs(in.children[name], outputs[name]))
+		put("module", name, e.outputs(e.expansion(in, name), outputs[name]))
 	}
 	for typ, named := range systems {
 		put("provider", typ, cty.ObjectVal(named))
