@@ -89,6 +89,9 @@ func (c client) call(ctx context.Context, name string, in server.Request) (out s
 		return out, false, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	// Every call may be repeated: the transport may do so by itself where a kept
+	// connection turns out to be closed, as after a restart of the server.
+	req.Header.Set("Idempotency-Key", name)
 	req.Header.Set(server.LineageHeader, c.lineage)
 	req.Header.Set(server.EpochHeader, strconv.FormatInt(c.held().Number, 10))
 	resp, err := c.http.Do(req)

@@ -189,12 +189,17 @@ func split(line string) []string {
 	return words
 }
 
-// A session is an authenticated connection, served here or proxied.
+// A session is an authenticated connection, served here or proxied. Its fields are
+// guarded by Server.mu.
 type session struct {
 	account mail.Address
 	conn    net.Conn
 	proxied bool
-	// ended is guarded by Server.mu: nothing the session asks for is done any more.
+	// upstream is the connection to the peer of a proxied session.
+	upstream net.Conn
+	// entered says that the client has been told that it is in.
+	entered bool
+	// ended: nothing the session asks for is done any more.
 	ended bool
 }
 
@@ -213,23 +218,36 @@ func (s *Server) login(conn net.Conn, r *bufio.Reader, tag, user, password strin
 	ctx, cancel := context.WithTimeout(context.Background(), parkTime)
 	defer cancel()
 	conn.SetDeadline(time.Time{})
-	sess, mode := s.admit(ctx, address, conn)
-	switch {
-	case sess == nil:
-		fmt.Fprintf(conn, "%s NO [UNAVAILABLE] The account cannot be used right now\r\n", tag)
-		conn.SetDeadline(time.Now().Add(authTime))
-		return false
-	case sess.proxied:
-		defer s.forget(sess)
-		return s.proxy(sess, r, tag, user, password, mode.Peer)
+	for range proxyTries {
+		sess, mode := s.admit(ctx, address, conn, tag)
+		if sess == nil {
+			break
+		}
+		if !sess.proxied {
+			s.inside.hand(&insideConn{Conn: conn, reader: r, session: sess})
+			return true
+		}
+		done, again := s.proxy(sess, r, tag, user, password, mode.Peer)
+		s.forget(sess)
+		if !again {
+			return done
+		}
+		select {
+		case <-s.stop:
+			conn.Close()
+			return true
+		case <-time.After(proxyPause):
+		}
 	}
-	s.inside.hand(&insideConn{Conn: conn, reader: r, session: sess, tag: tag})
-	return true
+	fmt.Fprintf(conn, "%s NO [UNAVAILABLE] The account cannot be used right now\r\n", tag)
+	conn.SetDeadline(time.Now().Add(authTime))
+	return false
 }
 
-// admit waits until the account's mode lets somebody in, and registers the session
-// in the same instant.
-func (s *Server) admit(ctx context.Context, account mail.Address, conn net.Conn) (*session, mail.Login) {
+// admit waits until the account's mode lets somebody in. In the same instant the
+// session is registered and, if it is served here, the client is told: who is told
+// nothing is not in, and tries again by the new mode.
+func (s *Server) admit(ctx context.Context, account mail.Address, conn net.Conn, tag string) (*session, mail.Login) {
 	var sess *session
 	var mode mail.Login
 	err := s.wait(ctx, func() bool {
@@ -248,12 +266,24 @@ func (s *Server) admit(ctx context.Context, account mail.Address, conn net.Conn)
 			s.sessions[account] = map[*session]bool{}
 		}
 		s.sessions[account][sess] = true
+		if !sess.proxied {
+			sess.enter(tag + " OK Logged in\r\n")
+		}
 		return true
 	})
 	if err != nil {
 		return nil, mode
 	}
 	return sess, mode
+}
+
+// enter tells the client that it is in. Server.mu is held, and a client that does
+// not take a line is not waited for.
+func (sess *session) enter(answer string) {
+	sess.entered = true
+	sess.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	io.WriteString(sess.conn, answer) // a client that has gone is noticed when it is read from
+	sess.conn.SetWriteDeadline(time.Time{})
 }
 
 // forget removes a session that has ended.
@@ -267,11 +297,16 @@ func (s *Server) forget(sess *session) {
 }
 
 // endSessions ends all sessions of an account. s.mu is held: from now on none of
-// them changes anything.
+// them changes anything. Who is not in yet keeps the connection, and waits.
 func (s *Server) endSessions(account mail.Address) {
 	for sess := range s.sessions[account] {
 		sess.ended = true
-		sess.conn.Close()
+		if sess.upstream != nil {
+			sess.upstream.Close()
+		}
+		if sess.entered {
+			sess.conn.Close()
+		}
 	}
 }
 
@@ -285,44 +320,50 @@ func (s *Server) openSessions() []*session {
 	return list
 }
 
-// proxyTries is how often the peer is tried.
-const proxyTries = 50
+// proxyTries is how often a login is tried at the peer, every proxyPause.
+const (
+	proxyTries = 100
+	proxyPause = 100 * time.Millisecond
+)
 
 // proxy logs in at the peer with the user's own password and joins the
-// connections. It reports whether the connection is done with.
-func (s *Server) proxy(sess *session, r *bufio.Reader, tag, user, password string, peer mail.Endpoint) bool {
+// connections. done says that the connection is done with, again that the peer did
+// not answer, or that the account's mode changed meanwhile.
+func (s *Server) proxy(sess *session, r *bufio.Reader, tag, user, password string, peer mail.Endpoint) (done, again bool) {
 	port := peer.IMAP
 	if port == 0 {
 		port = 143
 	}
-	var upstream net.Conn
-	err := errors.New("not tried")
-	for try := 0; try < proxyTries && err != nil; try++ {
-		if upstream, err = s.dial(context.Background(), net.JoinHostPort(peer.Address, strconv.Itoa(port))); err != nil {
-			select {
-			case <-s.stop:
-				sess.conn.Close()
-				return true
-			case <-time.After(100 * time.Millisecond):
-			}
-		}
-	}
+	upstream, err := s.dial(context.Background(), net.JoinHostPort(peer.Address, strconv.Itoa(port)))
 	if err != nil {
-		fmt.Fprintf(sess.conn, "%s NO [UNAVAILABLE] The account's server does not answer\r\n", tag)
-		return false
+		return false, true
 	}
 	defer upstream.Close()
-	// Ending the session ends the connection to the peer.
+	s.mu.Lock()
+	sess.upstream = upstream
+	ended := sess.ended || s.down
+	s.mu.Unlock()
+	if ended {
+		return false, true
+	}
 	up := bufio.NewReader(upstream)
 	answer, err := authenticate(upstream, up, user, password)
-	if err != nil || !strings.HasPrefix(answer, "OK") {
-		if err != nil {
-			answer = "NO [UNAVAILABLE] The account's server does not answer"
-		}
-		fmt.Fprintf(sess.conn, "%s %s\r\n", tag, answer)
-		return false
+	if err != nil || strings.HasPrefix(answer, "NO [UNAVAILABLE]") {
+		return false, true
 	}
-	fmt.Fprintf(sess.conn, "%s %s\r\n", tag, answer)
+	s.mu.Lock()
+	ended = sess.ended
+	if !ended && strings.HasPrefix(answer, "OK") {
+		sess.enter(tag + " " + answer + "\r\n")
+	}
+	s.mu.Unlock()
+	switch {
+	case ended:
+		return false, true
+	case !sess.entered:
+		fmt.Fprintf(sess.conn, "%s %s\r\n", tag, answer)
+		return false, false
+	}
 	var both sync.WaitGroup
 	join := func(to, from net.Conn, r io.Reader) {
 		both.Go(func() {
@@ -334,7 +375,7 @@ func (s *Server) proxy(sess *session, r *bufio.Reader, tag, user, password strin
 	join(upstream, sess.conn, r)
 	join(sess.conn, upstream, up)
 	both.Wait()
-	return true
+	return true, false
 }
 
 // authenticate logs in and returns the tagged answer without its tag.
@@ -357,28 +398,20 @@ func authenticate(conn net.Conn, r *bufio.Reader, user, password string) (string
 	}
 }
 
-// insideConn is a connection that the login service hands to the IMAP server. The
-// server greets as authenticated, and its greeting becomes the answer to the
-// command that authenticated.
+// insideConn is a connection that the login service hands to the IMAP server. That
+// server greets as authenticated, which the client does not see: it has been told.
 type insideConn struct {
 	net.Conn
 	reader  *bufio.Reader
 	session *session
-	tag     string
 	greeted bool
 }
 
 func (c *insideConn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
 func (c *insideConn) Write(p []byte) (int, error) {
-	if c.greeted {
-		return c.Conn.Write(p)
-	}
-	c.greeted = true
-	if rest, ok := bytes.CutPrefix(p, []byte("* PREAUTH")); ok {
-		if _, err := c.Conn.Write(append([]byte(c.tag+" OK"), rest...)); err != nil {
-			return 0, err
-		}
+	if !c.greeted && bytes.HasPrefix(p, []byte("* PREAUTH")) {
+		c.greeted = true
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
