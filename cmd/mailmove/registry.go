@@ -8,6 +8,7 @@ import (
 	"github.com/mailmove/mailmove/engine/state"
 	"github.com/mailmove/mailmove/providers"
 	"github.com/mailmove/mailmove/providers/dns/rfc2136"
+	"github.com/mailmove/mailmove/providers/mail/embedded"
 	"github.com/mailmove/mailmove/providers/mail/postfix_dovecot"
 	"github.com/mailmove/mailmove/providers/operator"
 	"github.com/mailmove/mailmove/providers/recipes"
@@ -20,6 +21,7 @@ type providerTypes map[string]providers.Provider
 // what people have confirmed; nil is nowhere.
 func registry(store state.Store) providerTypes {
 	return providerTypes{
+		"embedded":        embedded.Provider{},
 		"operator":        operator.New(nil),
 		"postfix_dovecot": postfix_dovecot.Provider{},
 		rfc2136.Name:      rfc2136.Provider{},

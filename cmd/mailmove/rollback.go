@@ -22,7 +22,7 @@ func (a *app) rollbackCommand() *cli.Command {
 		Usage: "go back to an earlier phase",
 		Description: `Plans the way back, shows it, and carries it out after a "yes". Without -to it goes back one phase, along
 rollback = phase.x of the phase in which the migration stands; -to-start goes back to before the first phase.
-A rollback that was interrupted is carried on by mailmove apply.`,
+A rollback that was interrupted is carried on by the same command, or by mailmove apply.`,
 		Flags: append(append(append(f.planFlags(), f.turnFlags()...), o.flags()...),
 			&cli.StringFlag{Name: "to", Usage: "the `phase` to go back to", Destination: &to},
 			&cli.BoolFlag{Name: "to-start", Usage: "go back to before the first phase", Destination: &start},
@@ -38,6 +38,12 @@ A rollback that was interrupted is carried on by mailmove apply.`,
 			if err != nil {
 				return err
 			}
+			if goesOn, err := goingBack(p, clock, to, start); err != nil {
+				return err
+			} else if goesOn && out == "" {
+				a.ui.note("Going on with the way back in force.")
+				return a.turns(ctx, p, nil, o)
+			}
 			target, err := wayBack(p, clock, to, start)
 			if err != nil {
 				return err
@@ -52,6 +58,29 @@ A rollback that was interrupted is carried on by mailmove apply.`,
 			return a.turns(ctx, p, accepted, o)
 		},
 	}
+}
+
+// goingBack reports whether a plan is in force that leads to where this command
+// would, and has not been carried out to its end.
+func goingBack(p *project, path, to string, start bool) (bool, error) {
+	s, err := p.engine.State()
+	if err != nil {
+		return false, err
+	}
+	contract, err := engine.Contract(s)
+	if err != nil || contract == nil || !contract.Back || contract.Config != p.config.Digest() || reached(s, contract) {
+		return false, err
+	}
+	for _, c := range contract.Clocks {
+		last := len(c.Stages) - 1
+		if last < 0 || c.Stages[last].Entered || path != "" && path != c.Path {
+			continue
+		}
+		if goal := c.Stages[last].Phase; to == "" && !start || goal == to {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // planBack writes the plan of the way back to a file.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/mailmove/mailmove/engine/state"
+	"github.com/mailmove/mailmove/providers/mail/embedded/server"
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +30,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			env.Values[worldKey{}] = &world{env: env}
+			env.Values[worldKey{}] = &world{servers: map[string]*server.Server{}}
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
 			env.Defer(func() {
@@ -43,7 +45,7 @@ func TestScript(t *testing.T) {
 }
 
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
-	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"exits":        scriptExits,
 		"kill9":        scriptKill9,
 		"zone":         scriptZone,
@@ -57,6 +59,8 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"unlock-state": scriptUnlockState,
 		"sleep":        scriptSleep,
 	}
+	maps.Copy(commands, mailCommands())
+	return commands
 }
 
 // exits CODE COMMAND [ARG…] runs a command that must end with that exit code.

@@ -14,14 +14,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/mailmove/mailmove/providers/dns/zoneserver"
+	"github.com/mailmove/mailmove/providers/mail/embedded/server"
 )
 
 type worldKey struct{}
 
 // world is what a script moves: servers on loopback that end with the script.
 type world struct {
-	env  *testscript.Env
-	zone *zoneserver.Server
+	zone    *zoneserver.Server
+	servers map[string]*server.Server
 	// unlock gives a lock back that lock-state took.
 	unlock func() error
 }
@@ -32,6 +33,9 @@ func (w *world) close() error {
 	var errs []error
 	if w.unlock != nil {
 		errs = append(errs, w.unlock())
+	}
+	for _, s := range w.servers {
+		s.Stop()
 	}
 	if w.zone != nil {
 		errs = append(errs, w.zone.Close())
@@ -203,7 +207,7 @@ func findProgram(ts *testscript.TestScript, name string) string {
 // environ returns the variables that a script may have set.
 func environ(ts *testscript.TestScript) []string {
 	var list []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "NO_COLOR", "TZ", "TSIG", "MAILMOVE_VAR_zone_server"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "NO_COLOR", "TZ", "TSIG", "TOKEN", "MAILMOVE_VAR_zone_server", "MAILMOVE_VAR_old", "MAILMOVE_VAR_new"} {
 		list = append(list, name+"="+ts.Getenv(name))
 	}
 	return list

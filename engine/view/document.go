@@ -22,8 +22,11 @@ type document struct {
 }
 
 type danger struct {
-	Fatal                       bool
-	Code, Address, Summary, Fix string
+	Fatal                  bool
+	Code, Address, Summary string
+	// Fix is what to do: a sentence, or lines to add to the configuration. Its lines
+	// are always shown indented, so that none can pass for one of ours.
+	Fix []string
 }
 
 type clock struct {
@@ -107,7 +110,7 @@ func arrange(p *plan.Plan, o Options) (*document, error) {
 		}
 	}
 	for _, x := range p.Dangers {
-		d.Dangers = append(d.Dangers, danger{x.Severity == providers.Fatal, Clean(x.Code), Clean(x.Address), Clean(x.Summary), Clean(x.Fix)})
+		d.Dangers = append(d.Dangers, danger{x.Severity == providers.Fatal, Clean(x.Code), Clean(x.Address), Clean(x.Summary), cleanLines(x.Fix)})
 	}
 	for i := range p.Clocks {
 		c, err := arrangeClock(&p.Clocks[i], o)
@@ -118,6 +121,17 @@ func arrange(p *plan.Plan, o Options) (*document, error) {
 	}
 	d.Summary = summary(p, count)
 	return d, nil
+}
+
+func cleanLines(s string) []string {
+	if s == "" {
+		return nil
+	}
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = Clean(lines[i])
+	}
+	return lines
 }
 
 // summary says in a line what the plan does.
@@ -274,8 +288,12 @@ func common(list []member) []difference {
 	var out []difference
 	for i, d := range list[0].diffs {
 		same := !slices.ContainsFunc(list, func(m member) bool { return !reflect.DeepEqual(m.diffs[i], d) })
-		if !same {
-			d = difference{Name: d.Name, Note: "another for each (-expand shows them)"}
+		switch another := "another for each (-expand shows them)"; {
+		case same:
+		case d.Before == "":
+			d = difference{Name: d.Name, After: another}
+		default:
+			d = difference{Name: d.Name, Note: another}
 		}
 		out = append(out, d)
 	}

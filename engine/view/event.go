@@ -56,6 +56,9 @@ func (e Event) Line(color bool, took time.Duration) (line string, ok bool) {
 	case "enter":
 		return paint(bold, fmt.Sprintf("%s enters phase %s%s", clockName(e.Clock), phaseWords(e.Phase), prefixed(": ", text))), true
 	case "phase_done":
+		if e.Phase == "" {
+			return paint(green, clockName(e.Clock)+": everything is in place"), true
+		}
 		return paint(green, fmt.Sprintf("%s: phase %s is done", clockName(e.Clock), phaseWords(e.Phase))), true
 	case "gate":
 		return paint(cyan, fmt.Sprintf("gate %s before %s: %s", address, phaseWords(e.Phase), text)), true

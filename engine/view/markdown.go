@@ -26,7 +26,14 @@ func Markdown(w io.Writer, p *plan.Plan, o Options) error {
 			if x.Fatal {
 				mark = "ERROR"
 			}
-			out.line(0, "- **", mark, " ", md(x.Code), "** ", code(x.Address), " ", md(x.Summary), prefixed(" *Fix:* ", md(x.Fix)))
+			out.line(0, "- **", mark, " ", md(x.Code), "** ", code(x.Address), " ", md(x.Summary))
+			for i, line := range x.Fix {
+				if i == 0 {
+					out.line(2, "*Fix:* ", md(line), "  ")
+				} else {
+					out.line(2, code(line), "  ") // two spaces: a line of its own
+				}
+			}
 		}
 		out.line(0)
 	}

@@ -57,8 +57,12 @@ func (p *printer) dangers(list []danger) {
 		}
 		p.line(2, p.paint(bold+";"+color, head))
 		p.line(4, x.Summary)
-		if x.Fix != "" {
-			p.line(4, p.paint(grey, "Fix: "), x.Fix)
+		for i, line := range x.Fix {
+			if i == 0 {
+				p.line(4, p.paint(grey, "Fix: "), line)
+			} else {
+				p.line(9, line)
+			}
 		}
 	}
 	p.line(0)

@@ -64,7 +64,7 @@ func journey() *plan.Plan {
 		}}},
 		Dangers: []plan.Danger{
 			{Code: "LOOP", Severity: providers.Fatal, Address: "module.m.box.loop", Summary: "It would turn in a circle.", Fix: "Remove one."},
-			{Code: "LARGE", Severity: providers.Warning, Summary: "It is large."},
+			{Code: "LARGE", Severity: providers.Warning, Summary: "It is large.", Fix: "Declare it:\n  box \"a\" {}\nor leave it."},
 		},
 	}
 }
