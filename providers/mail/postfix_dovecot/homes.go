@@ -175,8 +175,9 @@ func (s *System) Arm(ctx context.Context, op string, account mail.Address, peer 
 		loginLine(l, account, mail.Login{Mode: mail.Proxied, Peer: peer}, left),
 	}
 	said, err := s.homes(ctx, "arm the dead-man's timer", after, "arm", op, strconv.Itoa(int(math.Ceil(within.Seconds()))))
-	if err == nil && mail.HandoffState(said) == mail.Expired {
-		return mail.ErrExpired
+	if err == nil && said == "busy" {
+		return &mail.OutcomeError{Outcome: providers.NotApplied, Err: &providers.Fault{Retry: true, Next: "Run mailmove apply again.",
+			Err: fmt.Errorf("arming the handoff of %s on %v: an earlier one was decided and has only now been completed", account, s.runner)}}
 	}
 	return err
 }
@@ -238,7 +239,7 @@ func parseTables(text string) (*tables, error) {
 			}
 			r := mail.Route{Mode: mail.RouteMode(f[2])}
 			if f[2] == left {
-				r.Mode = mail.Relay
+				r.Mode, r.Left = mail.Relay, true
 			}
 			if r.Mode == mail.Relay {
 				r.Peer = mail.Endpoint{Address: f[3], Relay: port}
@@ -247,7 +248,7 @@ func parseTables(text string) (*tables, error) {
 		case len(f) == 8 && f[0] == "login":
 			l := mail.Login{Mode: mail.LoginMode(f[3])}
 			if f[3] == left {
-				l.Mode = mail.Proxied
+				l.Mode, l.Left = mail.Proxied, true
 			}
 			if l.Mode == mail.Proxied {
 				l.Peer.Address = f[4]

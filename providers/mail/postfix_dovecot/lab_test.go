@@ -23,14 +23,22 @@ import (
 
 // A bench is a lab with two real mail servers, reached from its operator's host.
 type bench struct {
-	t        *testing.T
+	t        testing.TB
 	name     string
 	program  string
 	old, new *System
 }
 
-// newBench starts a lab of its own.
+// newBench starts a lab with seeded accounts on the old server.
 func newBench(t *testing.T, accounts, messages int) *bench {
+	t.Helper()
+	b := newLab(t)
+	b.lab("seed", "-accounts", fmt.Sprint(accounts), "-messages", fmt.Sprint(messages))
+	return b
+}
+
+// newLab starts a lab without accounts.
+func newLab(t testing.TB) *bench {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: nothing is tested on real Postfix and Dovecot servers in network namespaces")
@@ -48,7 +56,6 @@ func newBench(t *testing.T, accounts, messages int) *bench {
 		}
 		b.lab("down")
 	})
-	b.lab("seed", "-accounts", fmt.Sprint(accounts), "-messages", fmt.Sprint(messages))
 	key, known := filepath.Join(dir, "key"), filepath.Join(dir, "known_hosts")
 	for file, from := range map[string]string{key: "/root/.ssh/id_ed25519", known: "/root/.ssh/known_hosts"} {
 		if err := os.WriteFile(file, []byte(b.exec("op", "cat "+from)), 0o600); err != nil {

@@ -24,7 +24,7 @@ type layout struct {
 	// users is Dovecot's passwd-file; "" if the accounts are those of the system.
 	users string
 	// scheme is that of hashes without one in the passwd-file.
-	scheme string
+	scheme  string
 	mapType string
 	// caFile holds the certificate authorities; "" if the peer's certificate cannot
 	// be verified.

@@ -13,7 +13,7 @@
 #	routes              standard input: ADDRESS MODE HOST PORT
 #	logins              standard input: ADDRESS LOGIN MODE HOST NAME IMAP POP3
 #	arm OP SECONDS      standard input: a routes line and a logins line, as after commit;
-#	                    prints armed, committed or expired
+#	                    prints armed, committed, or busy if an earlier one was just completed
 #	commit OP           prints committed or expired
 #	disarm OP           prints committed or expired
 #	handoff OP          prints never armed, armed, committed or expired
@@ -117,6 +117,7 @@ derive_mail() {
 			$2 == "relay" || $2 == "left" { print $1, "mmrelay:[" $3 "]:" $4 }' "$homes/routes"
 	} >"$maps/transport.new"
 	for map in peers domains kept transport; do build "$map"; done
+	cp "$homes/routes" "$homes/routes_derived"
 }
 
 # queued QUEUE: the ids of messages in QUEUE for one of the addresses in
@@ -143,28 +144,41 @@ queued() {
 # settle: return when the queue manager uses the map of now. It keeps its last
 # answer for 30 seconds and trivial-rewrite keeps a replaced map for 10, so only a
 # message that went the new way proves it; each probe has an address of its own.
+# One command probes at a time, since what it finds serves all.
 settle() {
 	want=$(cat "$homes/number")
-	seen=$(setting seen)
+	(
+		flock 8
+		probe
+	) 8>"$homes/probing"
+}
+
+# seen: a map at least as new as the one that is wanted has been in use.
+seen() {
+	for found in "$(setting seen)"/*; do
+		number=${found##*/}
+		if [ "$number" = '*' ]; then continue; fi
+		if [ "$number" -ge "$want" ]; then return 0; fi
+		rmdir "$found" 2>/dev/null || :
+	done
+	return 1
+}
+
+probe() {
 	i=0
 	while [ "$i" -lt 60 ]; do
+		if seen; then return; fi
 		i=$((i + 1))
 		printf 'Subject: mailmove looks which map is in use\n\n' |
 			sendmail -i -f '' "$want-$i-$$@probe.mailmove.invalid"
 		j=0
 		while [ "$j" -lt 5 ]; do
-			for found in "$seen"/*; do
-				found=${found##*/}
-				if [ "$found" = '*' ]; then continue; fi
-				if [ "$found" -ge "$want" ]; then return; fi
-				# An older map, still in use a moment ago.
-				rmdir "$seen/$found" 2>/dev/null || :
-			done
 			sleep 0.2
+			if seen; then return; fi
 			j=$((j + 1))
 		done
 	done
-	die "Postfix has not taken the new routes into use within a minute; see the mail log for mailmove.invalid"
+	die 'Postfix has not taken the new routes into use within a minute; see the mail log for mailmove.invalid'
 }
 
 # finish_deliveries: return when no delivery that was begun by an older map goes on.
@@ -238,10 +252,14 @@ derive_login() {
 		for old in closed guard kept away held; do shut "$old" "$login"; done
 		return
 	fi
+	for service in $services; do door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"; done
 	hash=$(hash_of "$login")
-	[ -n "$hash" ] || die "$login has no password hash on this server"
+	if [ -z "$hash" ]; then
+		# The account is still to be made here, and "refresh" will come with it.
+		for old in closed kept away held; do shut "$old" "$login"; done
+		return
+	fi
 	for service in $services; do
-		door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"
 		case $3 in
 		closed) door closed "$service" "$login" "$login:" ;;
 		parked) door held "$service" "$login" "$login:$hash::::::" ;;
@@ -303,7 +321,10 @@ empty() {
 # --- commands ---------------------------------------------------------------
 
 set_routes() {
+	cp "$homes/routes" "$work/routes_before" 2>/dev/null || : >"$work/routes_before"
 	merge routes 2 <"$work/input"
+	# Also where only the maps are missing, as after an interruption.
+	if cmp -s "$homes/routes" "$work/routes_before" && cmp -s "$homes/routes" "$homes/routes_derived"; then return; fi
 	derive_mail
 }
 
@@ -386,14 +407,42 @@ finish() {
 	date +%s | put "$1/done"
 }
 
+# others OP ADDRESS: handoffs of the account under another op.
+others() {
+	for other in "$homes"/handoffs/*/routes; do
+		other=${other%/routes}
+		[ "${other##*/}" != "$1" ] || continue
+		[ "$(cut -d ' ' -f 1 "$other/routes" 2>/dev/null)" != "$2" ] || echo "$other"
+	done
+}
+
 arm_locked() {
 	handoff=$homes/handoffs/$1
 	mkdir -p "$handoff"
-	if [ -e "$handoff/decision" ]; then cat "$handoff/decision" && return; fi
+	case $(cat "$handoff/decision" 2>/dev/null) in
+	committed)
+		echo committed
+		return
+		;;
+	expired) rm -f "$handoff/done" ;;
+	esac
+	read -r address _ <"$work/input"
+	for other in $(others "$1" "$address"); do
+		if [ "$(cat "$other/decision" 2>/dev/null)" = committed ] && [ ! -e "$other/done" ]; then
+			finish "$other"
+			echo busy
+			return
+		fi
+		# Undecided, it expires; the account stays as it is.
+		decide "$other" expired
+		[ -e "$other/done" ] || date +%s | put "$other/done"
+	done
 	sed -n 1p "$work/input" | put "$handoff/routes"
 	sed -n 2p "$work/input" | put "$handoff/logins"
 	echo "$(($(date +%s) + $2)) $(cat /proc/sys/kernel/random/boot_id) $(($(uptime) + $2))" | put "$handoff/deadline"
 	sync "$homes/handoffs"
+	# Last, what makes an expired handoff undecided again.
+	rm -f "$handoff/decision"
 	echo armed
 }
 
@@ -473,8 +522,6 @@ trust) locked set_trust "$@" ;;
 routes | logins) "$command" ;;
 arm)
 	cat >"$work/input"
-	# What an earlier handoff of the account left undone comes before this one.
-	locked tick_locked
 	locked arm_locked "$@"
 	# shellcheck disable=SC2016 # expanded by that shell
 	setsid sh -c 'sleep "$2" && exec "$1" tick' sh "$homes/homes" "$(($2 + 1))" >/dev/null 2>&1 </dev/null &
