@@ -296,18 +296,18 @@ func (j *judge) files() {
 	shown := make(map[string]int)
 	for _, folder := range j.store.Folders {
 		for _, message := range folder.Messages {
-			shown[message.Digest]++
+			shown[message.fileKey()]++
 		}
 	}
 	more, less := 0, 0
-	for digest, n := range j.store.Files {
-		more += max(0, n-shown[digest])
+	for key, n := range j.store.Files {
+		more += max(0, n-shown[key])
 	}
-	for digest, n := range shown {
-		less += max(0, n-j.store.Files[digest])
+	for key, n := range shown {
+		less += max(0, n-j.store.Files[key])
 	}
 	if more+less > 0 {
-		j.fault(FilesDiffer, "%d files that IMAP does not show, %d messages without a file", more, less)
+		j.fault(FilesDiffer, "%d files that IMAP does not show so, %d messages without such a file", more, less)
 	}
 }
 
@@ -344,8 +344,9 @@ func (j *judge) source(old *Store) {
 		return
 	}
 	there := make(map[string]int)
-	for digest, n := range old.Files {
-		there[digest] = n
+	for key, n := range old.Files {
+		digest, _, _ := strings.Cut(key, " ")
+		there[digest] += n
 	}
 	missing := 0
 	for _, w := range j.expected.messages {

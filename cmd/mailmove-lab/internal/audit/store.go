@@ -31,7 +31,7 @@ type Store struct {
 	Scripts       map[string]string // Sieve, by name
 	Active        string            // the name of the active script
 	UIDLs         []string          // of INBOX, in the order of its UIDs
-	Files         map[string]int    // how many message files there are with each digest
+	Files         map[string]int    // how many message files of each [fileKey] there are
 }
 
 // A Folder is an IMAP mailbox.
@@ -161,9 +161,18 @@ func newMessage(content []byte, flags []imap.Flag, date time.Time) Message {
 		m.From = parsed.Header.Get("From")
 		return m
 	}
-	_, body, _ := bytes.Cut(content, []byte("\r\n\r\n"))
-	m.Whole = traffic.Digest(body) == parsed.Header.Get(traffic.DigestField)
+	_, body, _ := bytes.Cut(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
+	m.Whole = traffic.Digest(bytes.ReplaceAll(body, []byte("\n"), []byte("\r\n"))) == parsed.Header.Get(traffic.DigestField)
 	return m
+}
+
+// fileKey names the content of a message, and of old mail the date, too: it is the file's time, which Dovecot's cache may
+// hide for a while.
+func (m Message) fileKey() string {
+	if m.Marker != "" {
+		return m.Digest
+	}
+	return m.Digest + " " + m.Date.Format(time.DateTime)
 }
 
 // readFiles counts the message files below the account's Maildir.
@@ -185,7 +194,11 @@ func readFiles(host *machine.Host, home string) (map[string]int, error) {
 		if err != nil {
 			return err
 		}
-		files[digest(content)]++
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		files[newMessage(content, nil, info.ModTime()).fileKey()]++
 		return nil
 	})
 	if err != nil {
