@@ -168,8 +168,7 @@ func (s *Server) Stop() {
 	}
 	if s.smtp != nil {
 		s.smtp.Close()
-		s.inside.Close()
-		s.imap.Close()
+		s.inside.Close() // which ends the IMAP server; its sessions are closed below
 		s.control.Close()
 	}
 	for _, sess := range open {
