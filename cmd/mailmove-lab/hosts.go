@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -83,7 +84,12 @@ func execCommand() *cli.Command {
 				return err
 			}
 			inside.Stdin, inside.Stdout, inside.Stderr = os.Stdin, os.Stdout, os.Stderr
-			return inside.Run()
+			err = inside.Run()
+			var exit *exec.ExitError
+			if errors.As(err, &exit) {
+				return exitStatus(exit.ExitCode())
+			}
+			return err
 		},
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -37,16 +36,21 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := command().Run(ctx, os.Args)
-	var exit *exec.ExitError
+	var status exitStatus
 	switch {
 	case err == nil:
-	case errors.As(err, &exit): // a command on a host: its status is ours
-		os.Exit(exit.ExitCode())
+	case errors.As(err, &status):
+		os.Exit(int(status))
 	default:
 		fmt.Fprintln(os.Stderr, "mailmove-lab:", err)
 		os.Exit(1)
 	}
 }
+
+// An exitStatus is that of a command on a host, which has said itself what was wrong.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func command() *cli.Command {
 	return &cli.Command{
