@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -66,7 +67,7 @@ func open(t testing.TB, archive string, change ...func(*Options)) (*Config, Diag
 	dir := t.TempDir()
 	recipes := fstest.MapFS{}
 	for _, file := range txtar.Parse([]byte(archive)).Files {
-		if rest, ok := cutPrefix(file.Name, "std/"); ok {
+		if rest, ok := strings.CutPrefix(file.Name, "std/"); ok {
 			recipes[rest] = &fstest.MapFile{Data: file.Data}
 			continue
 		}
@@ -83,13 +84,6 @@ func open(t testing.TB, archive string, change ...func(*Options)) (*Config, Diag
 		f(&options)
 	}
 	return Load(options)
-}
-
-func cutPrefix(s, prefix string) (string, bool) {
-	if len(s) >= len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):], true
-	}
-	return s, false
 }
 
 func must(t testing.TB, archive string, change ...func(*Options)) *Config {

@@ -113,11 +113,11 @@ func sentence(doc string) string {
 	if doc == "" {
 		return ""
 	}
-	return " " + name(strings.TrimSuffix(doc, ".")) + "."
+	return " " + capital(strings.TrimSuffix(doc, ".")) + "."
 }
 
-// name capitalises the first letter.
-func name(s string) string {
+// capital makes the first letter one.
+func capital(s string) string {
 	if s == "" {
 		return s
 	}

@@ -175,10 +175,10 @@ func (c *Config) unobserved(standing map[*clock]int) hcl.Diagnostics {
 	}
 	for _, in := range c.instances {
 		for _, name := range names(in.module.locals) {
-			e.local(in, name)
+			e.attempt(node{in, "local value ", name}, func() { e.local(in, name) })
 		}
 		for _, name := range names(in.module.outputs) {
-			e.output(in, name)
+			e.attempt(node{in, "output ", name}, func() { e.output(in, name) })
 		}
 	}
 	e.checks()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,23 +58,31 @@ func (n node) String() string {
 	return text
 }
 
-// A remembered is one value of a node.
+// remembered is one value of a node, with what went into it.
 type remembered struct {
 	value any
+	trace
+}
+
+// A trace is what went into a value.
+type trace struct {
+	// reads are the answers of reached().
 	reads map[*phase]bool
-	diags hcl.Diagnostics
+	// missing says which object was looked at that nobody has observed, or that
+	// does not exist; "" if none.
+	missing string
+	diags   hcl.Diagnostics
 }
 
 // A frame is a node that is being evaluated.
 type frame struct {
-	node  node
-	reads map[*phase]bool
-	diags hcl.Diagnostics
+	node node
+	trace
 }
 
 // begin opens a frame for what is not remembered.
 func (e *evaluator) begin(n node) *frame {
-	f := &frame{node: n, reads: map[*phase]bool{}}
+	f := &frame{node: n, trace: trace{reads: map[*phase]bool{}}}
 	e.active = append(e.active, f)
 	return f
 }
@@ -81,22 +90,41 @@ func (e *evaluator) begin(n node) *frame {
 // end closes the frame; what it read and found wrong is its caller's too.
 func (e *evaluator) end(f *frame) {
 	e.active = e.active[:len(e.active)-1]
-	e.inherit(f.reads, f.diags)
+	e.inherit(f.trace)
 }
 
-func (e *evaluator) inherit(reads map[*phase]bool, diags hcl.Diagnostics) {
+func (e *evaluator) inherit(from trace) {
 	if len(e.active) == 0 {
 		return
 	}
 	f := e.active[len(e.active)-1]
-	for p, answer := range reads {
-		f.reads[p] = answer
-	}
-	for _, diag := range diags {
+	maps.Copy(f.reads, from.reads)
+	f.lacks(from.missing)
+	for _, diag := range from.diags {
 		if !slices.Contains(f.diags, diag) {
 			f.diags = append(f.diags, diag)
 		}
 	}
+}
+
+// lacks notes an object that is missing; of several the first by name.
+func (f *frame) lacks(missing string) {
+	if missing != "" && (f.missing == "" || missing < f.missing) {
+		f.missing = missing
+	}
+}
+
+// attempt evaluates what looks at observed objects. If that fails and an object is
+// missing, then this is the reason and no fault of the file: attempt returns it,
+// and no error is reported.
+func (e *evaluator) attempt(n node, compute func()) (missing string) {
+	f := e.begin(n)
+	compute()
+	if f.diags.HasErrors() && f.missing != "" {
+		missing, f.diags = f.missing, nil
+	}
+	e.end(f)
+	return missing
 }
 
 // add reports what is wrong with the node that is being evaluated.
@@ -119,7 +147,7 @@ func (e *evaluator) reached(p *phase) bool {
 func value[T any](e *evaluator, n node, failure T, compute func() T) T {
 	for _, v := range e.memory[n] {
 		if e.current(v) {
-			e.inherit(v.reads, v.diags)
+			e.inherit(v.trace)
 			return v.value.(T)
 		}
 	}
@@ -133,7 +161,7 @@ func value[T any](e *evaluator, n node, failure T, compute func() T) T {
 	f := e.begin(n)
 	result := compute()
 	e.end(f)
-	e.memory[n] = append(e.memory[n], &remembered{value: result, reads: f.reads, diags: f.diags})
+	e.memory[n] = append(e.memory[n], &remembered{value: result, trace: f.trace})
 	return result
 }
 

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -82,49 +81,26 @@ func (g *gateReader) read() plan.Reading {
 
 // value evaluates one of the gate's expressions. false means that it cannot be
 // told now: the reading then says why, or an error has been reported.
-func (g *gateReader) value(expr *expression) (cty.Value, cty.ValueMarks, bool) {
+func (g *gateReader) value(expr *expression) (v cty.Value, marks cty.ValueMarks, ok bool) {
 	e := g.evaluator
-	f := e.begin(node{g.instance, "gate.", g.block.name})
-	ctx := e.context(g.instance, expr.refs, nil)
-	v, diags := expr.Value(ctx)
-	if diags.HasErrors() {
-		if missing := missingIn(ctx); missing != "" {
-			// The error comes of an object that is not there, not of the file.
-			diags = nil
-			g.out.Evidence = missing
-			v = cty.NilVal
-		}
-	}
-	e.add(diags...)
-	e.end(f)
-	if v == cty.NilVal {
+	g.out.Evidence = e.attempt(node{g.instance, "gate.", g.block.name}, func() {
+		v, _, ok = e.evaluate(g.instance, expr, nil)
+		ok = ok && !marked(v, failed)
+	})
+	if !ok {
+		g.out.Evidence = cmp.Or(g.out.Evidence, "it cannot be evaluated")
 		return v, nil, false
 	}
-	v, marks := v.UnmarkDeep()
-	if _, ok := marks[failed]; ok || diags.HasErrors() {
-		g.out.Evidence = "it cannot be evaluated"
-		return v, marks, false
-	}
+	v, marks = v.UnmarkDeep()
 	if !v.IsWhollyKnown() {
-		g.out.Evidence = cmp.Or(missingMark(marks), missingIn(ctx), "it cannot be told yet")
+		g.out.Evidence = cmp.Or(missingMark(marks), "it cannot be told yet")
 		return v, marks, false
 	}
 	return v, marks, true
 }
 
-// missingIn says which object a scope lacks: one that nobody has observed, or
+// missingMark says which object a value lacks: one that nobody has observed, or
 // that does not exist; "" if none.
-func missingIn(ctx *hcl.EvalContext) string {
-	all := cty.ValueMarks{}
-	for at := ctx; at != nil; at = at.Parent() {
-		for _, v := range at.Variables {
-			_, marks := v.UnmarkDeep()
-			maps.Copy(all, marks)
-		}
-	}
-	return missingMark(all)
-}
-
 func missingMark(marks cty.ValueMarks) string {
 	if found, ok := first(marks, func(a, b unobserved) int { return strings.Compare(a.address, b.address) }); ok {
 		return found.address + " has not been observed yet"
@@ -208,7 +184,7 @@ func (g *gateReader) window() {
 	}
 	s, err := newSchedule(fields)
 	if err != nil {
-		g.fault(whole, "%s.", name(err.Error()))
+		g.fault(whole, "%s.", capital(err.Error()))
 		return
 	}
 	g.out.Open, g.out.Until, g.out.Closes = s.at(g.now)

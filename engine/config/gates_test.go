@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -294,5 +295,82 @@ check "time" {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
+	}
+}
+
+// TestMissingInside hides a missing object behind locals and outputs: the reason
+// is the object, and nothing is wrong with the file.
+func TestMissingInside(t *testing.T) {
+	c := must(t, `-- main.mm.hcl --
+provider "shelf" "a" { address = "198.51.100.10" }
+phase "one" {}
+phase "two" {
+  after = phase.one
+  gate "g" { condition = local.most <= 3 }
+}
+resource "box_copy" "c" {
+  for_each = toset(["x", "y"])
+  name     = each.key
+  to       = provider.shelf.a
+  lifecycle { from = phase.two }
+}
+resource "box_copy" "d" {
+  name = "d"
+  to   = provider.shelf.a
+}
+locals {
+  most = max(concat([box_copy.d.behind], [for c in values(box_copy.c) : c.behind + 0])...)
+}
+output "most" { value = local.most }
+check "most" {
+  assert {
+    condition     = local.most <= 3
+    error_message = "It is ${local.most}."
+  }
+}
+`)
+	all := Observed{`box_copy.c["x"]`: copied(1), `box_copy.c["y"]`: copied(4), "box_copy.d": copied(2)}
+	with := func(address string, v cty.Value) Observed {
+		out := maps.Clone(all)
+		if out[address] = v; v == cty.NilVal {
+			delete(out, address)
+		}
+		return out
+	}
+	for _, test := range []struct {
+		name, phase string
+		observed    Observed
+		gate, check string
+		output      cty.Value
+	}{
+		{"all there", "two", all, "local.most is 4", "It is 4.", cty.NumberIntVal(4)},
+		{"not in this phase", "one", all, `box_copy.c["x"] does not exist now`, `box_copy.c["x"] does not exist now`, cty.NullVal(cty.DynamicPseudoType)},
+		{"gone", "two", with(`box_copy.c["y"]`, absentObject("box_copy")), `box_copy.c["y"] does not exist now`, `box_copy.c["y"] does not exist now`, cty.NullVal(cty.DynamicPseudoType)},
+		{"not observed", "two", with("box_copy.d", cty.NilVal), "box_copy.d has not been observed yet", "box_copy.d has not been observed yet", cty.NullVal(cty.Number)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			at := plan.Position{"": test.phase}
+			readings, diags := c.Gates(at, "", "two", test.observed, saturday)
+			if diags.HasErrors() {
+				t.Fatal(diags)
+			}
+			if got := readings[0]; got.Open || got.Evidence != test.gate {
+				t.Errorf("the gate says %q (open: %v), want %q", got.Evidence, got.Open, test.gate)
+			}
+			checks, diags := c.Checks(at, test.observed)
+			if diags.HasErrors() {
+				t.Fatal(diags)
+			}
+			if got := checks[0]; got.Message != test.check {
+				t.Errorf("the check says %q, want %q", got.Message, test.check)
+			}
+			outputs, diags := c.Outputs(at, test.observed)
+			if diags.HasErrors() {
+				t.Fatal(diags)
+			}
+			if got := outputs[0].Value; !got.RawEquals(test.output) {
+				t.Errorf("the output is %#v, want %#v", got, test.output)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -197,8 +198,9 @@ func (c *Config) load(f *folder, path []*folder) (*module, hcl.Diagnostics) {
 	return m, d.diags
 }
 
+// hasSuffix reports whether name is more than the suffix, and ends with it.
 func hasSuffix(name, suffix string) bool {
-	return len(name) > len(suffix) && name[len(name)-len(suffix):] == suffix
+	return len(name) > len(suffix) && strings.HasSuffix(name, suffix)
 }
 
 // names returns the keys of a map in order.

@@ -56,9 +56,16 @@ func (e *evaluator) found(b *resourceBlock, o *object, exists bool) cty.Value {
 	v := cty.ObjectVal(values)
 	switch {
 	case exists && !known:
-		return v.Mark(unobserved{o.Address})
+		return e.lacking(v.Mark(unobserved{o.Address}))
 	case !exists || seen.IsNull():
-		return v.Mark(absent{o.Address})
+		return e.lacking(v.Mark(absent{o.Address}))
 	}
 	return v.Mark(origin{o.Address})
+}
+
+// lacking notes that an object is missing, and returns its value.
+func (e *evaluator) lacking(v cty.Value) cty.Value {
+	_, marks := v.Unmark()
+	e.active[len(e.active)-1].lacks(missingMark(marks))
+	return v
 }

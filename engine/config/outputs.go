@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -35,10 +36,18 @@ func (e *evaluator) shown() []Output {
 	var out []Output
 	for _, name := range names(c.root.module.outputs) {
 		b := c.root.module.outputs[name]
-		v, marks := e.output(c.root, name).UnmarkDeep()
-		if _, bad := marks[failed]; bad {
+		v, ok := cty.NullVal(cty.DynamicPseudoType), false
+		missing := e.attempt(node{c.root, "output ", name}, func() {
+			v = e.output(c.root, name)
+			ok = !marked(v, failed)
+		})
+		switch {
+		case missing != "":
+			v = cty.NullVal(cty.DynamicPseudoType)
+		case !ok:
 			continue
 		}
+		v, _ = v.UnmarkDeep()
 		if holdsCapsule(v.Type()) {
 			e.add(fault(b.value.Range().Ptr(), "Invalid output", "Output %q holds a provider, a phase or a secret, which cannot be shown.", name))
 			continue
@@ -120,23 +129,21 @@ func (e *evaluator) checks() []CheckResult {
 }
 
 func (e *evaluator) check(in *instance, name string, assert *rule) CheckResult {
-	f := e.begin(node{in, "check.", name})
-	defer e.end(f)
-	scope := e.context(in, assert.condition.refs, nil)
-	v, diags := assert.condition.Value(scope)
-	v, _ = v.UnmarkDeep()
-	if diags.HasErrors() || !v.IsWhollyKnown() {
-		// An error that comes of an object that is not there is none of the file.
-		if missing := missingIn(scope); missing != "" {
-			return CheckResult{Status: CheckUnknown, Message: missing}
+	result := CheckResult{Status: CheckPassed}
+	missing := e.attempt(node{in, "check.", name}, func() {
+		scope := e.context(in, assert.condition.refs, nil)
+		text, broken := e.holds(assert, scope, e.context(in, assert.message.refs, nil))
+		v, _ := assert.condition.Value(scope)
+		v, marks := v.UnmarkDeep()
+		switch {
+		case broken:
+			result = CheckResult{Status: CheckFailed, Message: strings.TrimSpace(text)}
+		case !v.IsWhollyKnown():
+			result = CheckResult{Status: CheckUnknown, Message: cmp.Or(missingMark(marks), "it cannot be evaluated")}
 		}
+	})
+	if missing != "" {
+		return CheckResult{Status: CheckUnknown, Message: missing}
 	}
-	text, broken := e.holds(assert, scope, e.context(in, assert.message.refs, nil))
-	switch {
-	case f.diags.HasErrors():
-		return CheckResult{Status: CheckUnknown, Message: "it cannot be evaluated"}
-	case broken:
-		return CheckResult{Status: CheckFailed, Message: strings.TrimSpace(text)}
-	}
-	return CheckResult{Status: CheckPassed}
+	return result
 }
