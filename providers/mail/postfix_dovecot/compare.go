@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/mailmove/mailmove/providers/mail"
 	"github.com/mailmove/mailmove/providers/remote"
 )
@@ -19,8 +21,10 @@ type manifest struct {
 	messages, bytes int64
 }
 
-// Compare implements [mail.Copier]. It reads both stores anew and opens neither,
-// so that it may be repeated at any time: Dovecot moves files when it opens one.
+// Compare implements [mail.Copier]. Stores that were copied by rsync are compared
+// by their files, and neither is opened, so that it may be repeated at any time:
+// Dovecot moves files when it opens a store. What dsync made has other files, and
+// is compared as Dovecot sees it.
 func (s *System) Compare(ctx context.Context, peer mail.Server, accounts []mail.Address, depth mail.Depth) (map[mail.Address]mail.Comparison, error) {
 	other, err := s.platform(peer)
 	if err != nil {
@@ -34,14 +38,17 @@ func (s *System) Compare(ctx context.Context, peer mail.Server, accounts []mail.
 	if err != nil {
 		return nil, err
 	}
+	methods, err := other.remembered(ctx, accounts)
+	if err != nil {
+		return nil, err
+	}
 	comparisons := map[mail.Address]mail.Comparison{}
 	for _, a := range accounts {
-		here, err := s.manifest(ctx, from[a], depth)
-		if err != nil {
-			return nil, fmt.Errorf("comparing %s: %w", a, err)
-		}
-		there, err := other.manifest(ctx, to[a], depth)
-		if err != nil {
+		var here, there *manifest
+		both, ctx := errgroup.WithContext(ctx)
+		both.Go(func() (err error) { here, err = s.manifest(ctx, a, from[a], methods[a], depth); return err })
+		both.Go(func() (err error) { there, err = other.manifest(ctx, a, to[a], methods[a], depth); return err })
+		if err := both.Wait(); err != nil {
 			return nil, fmt.Errorf("comparing %s: %w", a, err)
 		}
 		comparisons[a] = compare(here, there)
@@ -49,8 +56,41 @@ func (s *System) Compare(ctx context.Context, peer mail.Server, accounts []mail.
 	return comparisons, nil
 }
 
-func (s *System) manifest(ctx context.Context, st store, depth mail.Depth) (*manifest, error) {
+// remember notes by which method this server's store of an account is made.
+func (s *System) remember(ctx context.Context, a mail.Address, method mail.Method) error {
+	_, err := s.runner.Run(ctx, remote.Command{Name: "note the method", Script: storeScript, Args: []string{"method", string(a), string(method)}})
+	return err
+}
+
+func (s *System) remembered(ctx context.Context, accounts []mail.Address) (map[mail.Address]mail.Method, error) {
+	args := []string{"methods"}
+	for _, a := range accounts {
+		args = append(args, string(a))
+	}
+	res, err := s.runner.Run(ctx, remote.Command{Name: "look up the methods", Script: storeScript, Args: args})
+	if err != nil {
+		return nil, err
+	}
+	words := strings.Fields(string(res.Stdout))
+	if len(words) != len(accounts) {
+		return nil, fmt.Errorf("looking up methods on %v: %d answers for %d accounts", s.runner, len(words), len(accounts))
+	}
+	methods := map[mail.Address]mail.Method{}
+	for i, a := range accounts {
+		methods[a] = mail.Method(words[i])
+	}
+	return methods, nil
+}
+
+func (s *System) manifest(ctx context.Context, a mail.Address, st store, method mail.Method, depth mail.Depth) (*manifest, error) {
+	l, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
 	args := append([]string{"list", string(depth), st.home}, st.items...)
+	if method == mail.Dsync {
+		args = append([]string{"boxes", string(depth), l.login(a), st.home}, st.items[1:]...)
+	}
 	res, err := s.runner.Run(ctx, remote.Command{Name: "list a store", Script: storeScript, Args: args, MaxOutput: maxManifest})
 	if err != nil {
 		return nil, err
@@ -71,12 +111,15 @@ func parseManifest(text string) (*manifest, error) {
 			}
 			m.messages++
 			m.bytes += size
-		case "c", "d", "f", "l":
+		case "c", "d", "f", "l", "s":
 		default:
 			return nil, fmt.Errorf("line %q of a manifest cannot be read", line)
 		}
-		if kind == "c" { // the digest of a message that is listed already
+		switch kind {
+		case "c": // the digest of what is listed already
 			name = "content of " + name
+		case "s":
+			name = "subscription of " + name
 		}
 		m.things[name] = value
 	}

@@ -181,6 +181,11 @@ func (s *System) Copy(ctx context.Context, job mail.CopyJob, log providers.Log) 
 			return mail.Pass{}, refusal(err)
 		}
 	}
+	if job.Method == mail.Rsync || job.Method == mail.Dsync {
+		if err := peer.remember(ctx, job.Account, job.Method); err != nil {
+			return mail.Pass{}, err
+		}
+	}
 	switch job.Method {
 	case mail.Rsync:
 		return s.rsync(ctx, peer, source, target)

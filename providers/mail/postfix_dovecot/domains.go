@@ -2,6 +2,7 @@ package postfix_dovecot
 
 import (
 	"context"
+	_ "embed"
 	"slices"
 	"strings"
 
@@ -43,16 +44,8 @@ func (s *System) Accepts(ctx context.Context, domain string) (bool, error) {
 	}), nil
 }
 
-// listScript edits the list in main.cf by Postfix' own means (a rename).
-const listScript = `
-set -eu
-list=$(postconf -h virtual_mailbox_domains)
-case $2 in
-add) postconf -e "virtual_mailbox_domains = ${list:+$list, }$1" ;;
-remove) postconf -e "virtual_mailbox_domains = $(printf '%s' "$list" | tr ', ' '\n\n' | grep -vxF "$1" | grep . | paste -s -d ' ')" ;;
-esac
-postfix reload >/dev/null 2>&1
-`
+//go:embed scripts/domain.sh
+var domainScript string
 
 // PutDomain implements [mail.DomainStore].
 func (s *System) PutDomain(ctx context.Context, op, domain string, accept bool) error {
@@ -60,28 +53,26 @@ func (s *System) PutDomain(ctx context.Context, op, domain string, accept bool) 
 	if err != nil {
 		return err
 	}
-	if accept && len(files) > 0 {
-		if !slices.Contains(listed, domain) && !slices.ContainsFunc(files, func(f *mapFile) bool { _, found := f.find(domain); return found }) {
-			files[0].set(domain, "ok")
-		}
-		return s.write(ctx, op, files...)
-	}
+	verb := "take"
+	inMaps := slices.ContainsFunc(files, func(f *mapFile) bool { _, found := f.find(domain); return found })
 	inList := slices.Contains(listed, domain)
-	if inList != accept {
-		word := "add"
-		if !accept {
-			word = "remove"
+	switch {
+	case accept && !inMaps && !inList && len(files) > 0:
+		files[0].set(domain, "ok")
+	case accept && !inMaps && !inList:
+		verb = "add"
+	case !accept:
+		for _, f := range files {
+			f.set(domain, "")
 		}
-		if _, err := s.runner.Run(ctx, remote.Command{Name: "edit virtual_mailbox_domains", Script: listScript, Args: []string{domain, word}}); err != nil {
-			return refusal(err)
+		if inList {
+			verb = "remove"
 		}
-		s.Refresh()
 	}
-	if accept {
-		return nil
+	if err := s.write(ctx, op, files...); err != nil {
+		return err
 	}
-	for _, f := range files {
-		f.set(domain, "")
-	}
-	return s.write(ctx, op, files...)
+	_, err = s.runner.Run(ctx, remote.Command{Name: "take the domains into use", Script: domainScript, Args: []string{domain, verb}})
+	s.Refresh()
+	return refusal(err)
 }

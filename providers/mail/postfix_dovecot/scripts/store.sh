@@ -7,7 +7,10 @@
 #	forget DIRECTORY                    of receive
 #	send PORT HOME ITEM...              standard input: the secret; prints messages, bytes, carried messages
 #	aside OP HOME ITEM...               keeps what is there, once for an op
-#	list DEPTH HOME ITEM...             the manifest
+#	list DEPTH HOME ITEM...             the manifest of files
+#	boxes DEPTH LOGIN HOME ITEM...      the manifest as Dovecot sees the store; the items are scripts
+#	method LOGIN METHOD                 remembers by which method the store was made
+#	methods LOGIN...                    prints one line each
 set -eu
 umask 077
 export LC_ALL=C
@@ -125,10 +128,43 @@ list() {
 	done
 }
 
+# boxes: d MAILBOX UIDVALIDITY, m MAILBOX UID and what belongs to the message, s
+# MAILBOX of subscriptions, and with content one digest of all messages of a
+# mailbox in the order of their UIDs. Dovecot opens the store for it.
+boxes() {
+	depth=$1 login=$2
+	shift 2
+	doveadm -f tab mailbox status -u "$login" uidvalidity '*' | awk -F '\t' 'NR > 1 { print "d\t" $1 "\t" $2 }'
+	doveadm -f tab fetch -u "$login" 'mailbox uid guid flags date.received size.physical' mailbox '*' all | awk -F '\t' 'NR > 1 {
+		n = split($4, flag, " ")
+		for (i = 2; i <= n; i++) for (j = i; j > 1 && flag[j] < flag[j - 1]; j--) { t = flag[j]; flag[j] = flag[j - 1]; flag[j - 1] = t }
+		flags = ""
+		for (i = 1; i <= n; i++) if (flag[i] != "\\Recent") flags = flags " " flag[i]
+		print "m\t" $1 " " $2 "\t" $6 " " $5 " " $3 flags
+	}'
+	doveadm mailbox list -s -u "$login" | sed 's/^/s\t/'
+	if [ "$depth" = content ]; then
+		doveadm mailbox list -u "$login" | while IFS= read -r box; do
+			printf 'c\t%s\t%s\n' "$box" "$(doveadm fetch -u "$login" text mailbox "$box" all | sha256sum | cut -c 1-64)"
+		done
+	fi
+	list "$depth" "$@"
+}
+
+method() {
+	mkdir -p "$state/copies"
+	echo "$2" >"$state/copies/$1.new"
+	mv "$state/copies/$1.new" "$state/copies/$1"
+}
+
+methods() {
+	for login in "$@"; do cat "$state/copies/$login" 2>/dev/null || echo none; done
+}
+
 command=$1
 shift
 case $command in
-where | receive | send | aside | list) "$command" "$@" ;;
+where | receive | send | aside | list | boxes | method | methods) "$command" "$@" ;;
 forget)
 	case $1 in
 	"$state"/rsync/*) rm -rf "$1" ;;

@@ -1,0 +1,21 @@
+#!/bin/sh
+# domain.sh DOMAIN add|remove|take: edit virtual_mailbox_domains in main.cf, or only
+# take what was changed in its maps into use. trivial-rewrite would keep an old map
+# for ten seconds, and smtpd refuse mail for the domain that long.
+set -eu
+export LC_ALL=C
+list=$(postconf -h virtual_mailbox_domains)
+case $2 in
+add) postconf -e "virtual_mailbox_domains = ${list:+$list, }$1" ;;
+remove) postconf -e "virtual_mailbox_domains = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxF "$1" | grep . | paste -s -d ' ')" ;;
+esac
+master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
+before=$(pgrep -P "$master" -x trivial-rewrite || :)
+postfix reload >/dev/null 2>&1
+for pid in $before; do
+	tenths=0
+	while kill -0 "$pid" 2>/dev/null && [ "$tenths" -lt 200 ]; do
+		sleep 0.1
+		tenths=$((tenths + 1))
+	done
+done
