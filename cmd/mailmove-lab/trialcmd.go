@@ -17,7 +17,7 @@ import (
 func trialCommand() *cli.Command {
 	flags := append(append(append(optionFlags(), seedFlags()...), trafficFlags()...), usersFlags()...)
 	flags = append(flags,
-		&cli.StringFlag{Name: "recipe", Value: "live", Usage: "the recipe that mailmove moves the domain with"},
+		&cli.StringFlag{Name: "recipe", Value: "live", Usage: "the recipe that mailmove moves the domain with: its name, or the directory of one's own"},
 		&cli.StringFlag{Name: "script", Usage: "move the domain with this script, run on the operator's host, instead of mailmove"},
 		&cli.BoolFlag{Name: "kill", Usage: "kill mailmove at random instants, and run it again"},
 		&cli.BoolFlag{Name: "rollback", Usage: "go back after the move"},

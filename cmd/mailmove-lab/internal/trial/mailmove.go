@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"text/template"
 	"time"
@@ -31,7 +32,7 @@ const (
 
 // Mailmove moves the domain with mailmove and one of its recipes, turn by turn, as cron would.
 type Mailmove struct {
-	Recipe string
+	Recipe string    // one that ships with mailmove, or, with a slash in it, the directory of one's own
 	Kill   bool      // kill it at a random instant, again and again
 	Log    io.Writer // what it prints
 	Kills  int       // how often it has been killed
@@ -176,7 +177,7 @@ func (m *Mailmove) configure(l *lab.Lab, host *machine.Host, quiet string) error
 		return err
 	}
 	values := struct {
-		Recipe, Domain, Old, New, OldMX, NewMX, Server, Quiet string
+		Source, Domain, Old, New, OldMX, NewMX, Server, Quiet string
 		Accounts                                              []people.Account
 		Aliases                                               []people.Alias
 		CatchAll                                              []string
@@ -184,7 +185,7 @@ func (m *Mailmove) configure(l *lab.Lab, host *machine.Host, quiet string) error
 		TSIG                                                  lab.TSIG
 		Normal, Moving                                        int
 	}{
-		Recipe: m.Recipe, Domain: population.Domain, Old: lab.Address("old").String(), New: lab.Address("new").String(),
+		Source: "std/" + m.Recipe, Domain: population.Domain, Old: lab.Address("old").String(), New: lab.Address("new").String(),
 		OldMX: lab.FQDN("old"), NewMX: lab.FQDN("new"), Server: lab.Address("dns").String(), Quiet: quiet,
 		Accounts: population.Moving(), Services: lab.ServiceNames(), TSIG: l.TSIG,
 		Normal: int(l.Options.TTL.Seconds()), Moving: max(1, int(l.Options.TTL.Seconds())/2),
@@ -197,6 +198,19 @@ func (m *Mailmove) configure(l *lab.Lab, host *machine.Host, quiet string) error
 		}
 		values.Aliases = append(values.Aliases, people.Alias{Address: local, Members: alias.Members})
 	}
+	dir, err := host.Path(project)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if strings.Contains(m.Recipe, "/") {
+		values.Source = "./recipe"
+		if err := replaceDir(filepath.Join(dir, "recipe"), m.Recipe); err != nil {
+			return fmt.Errorf("installing recipe: %w", err)
+		}
+	}
 	parsed, err := template.New("move").Parse(configuration)
 	if err != nil {
 		return err
@@ -205,12 +219,13 @@ func (m *Mailmove) configure(l *lab.Lab, host *machine.Host, quiet string) error
 	if err := parsed.Execute(&text, values); err != nil {
 		return err
 	}
-	dir, err := host.Path(project)
-	if err != nil {
+	return os.WriteFile(filepath.Join(dir, "move.mm.hcl"), text.Bytes(), 0o600)
+}
+
+// replaceDir makes to a copy of from.
+func replaceDir(to, from string) error {
+	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(dir+"/move.mm.hcl", text.Bytes(), 0o600)
+	return os.CopyFS(to, os.DirFS(from))
 }

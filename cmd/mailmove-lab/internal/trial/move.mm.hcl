@@ -24,7 +24,7 @@ provider "rfc2136" "zone" {
 }
 
 module "domain" {
-  source = "std/{{.Recipe}}"
+  source = "{{.Source}}"
 
   domain = "{{.Domain}}"
   old    = provider.postfix_dovecot.old
