@@ -60,6 +60,10 @@ type Engine struct {
 	Holder  state.Holder
 	// Parallelism is how many batches of changes run at once.
 	Parallelism int
+	// TakeOver lets a turn begin although a later one has been taken with another
+	// copy of the state, which is then the one that is out of date. Only a person can
+	// know that this is right.
+	TakeOver bool
 	// LockTimeout is how long to wait for the state's lock.
 	LockTimeout time.Duration
 	// Validity is how long a plan can be accepted.

@@ -98,9 +98,7 @@ func (e *Engine) turn(ctx context.Context, s *state.Snapshot, fresh bool, contra
 	if err := e.open(s, fresh, contract, epoch); err != nil {
 		return nil, err
 	}
-	// The epoch is durable here before it is anywhere else, so that no two turns
-	// ever have the same one.
-	if err := sys.claim(ctx, epoch); err != nil {
+	if err := e.claim(ctx, sys, s, epoch); err != nil {
 		return nil, err
 	}
 	work := context.WithoutCancel(ctx)
@@ -128,6 +126,30 @@ func (e *Engine) open(s *state.Snapshot, fresh bool, contract *plan.Plan, epoch 
 		}
 	}
 	return e.Store.Fold(s)
+}
+
+// claim takes the epoch of a turn on every system. It is durable in the state
+// before it is anywhere else, so that no two turns ever have the same one. A turn
+// that is refused does not count: else a state that is out of date would overtake
+// the newer one if it only tried often enough.
+func (e *Engine) claim(ctx context.Context, sys *systems, s *state.Snapshot, epoch providers.Epoch) error {
+	count := func(number int64) error {
+		return state.Commit(e.Store, s, state.Entry{At: e.Now().UTC(), Turn: &state.Turn{Epoch: number, Holder: epoch.Holder, Mailmove: e.Version}})
+	}
+	for {
+		err := sys.claim(ctx, epoch)
+		var stale *providers.StaleError
+		if !errors.As(err, &stale) {
+			return err
+		}
+		if !e.TakeOver || stale.Theirs.Number < epoch.Number {
+			return errors.Join(err, count(epoch.Number-1))
+		}
+		epoch.Number = stale.Theirs.Number + 1
+		if err := count(epoch.Number); err != nil {
+			return err
+		}
+	}
 }
 
 // opening returns the entries that begin a turn.

@@ -21,6 +21,7 @@ type projectFlags struct {
 	parallelism    int
 	lockTimeout    time.Duration
 	validity       time.Duration
+	takeOver       bool
 }
 
 // configFlags say what to read.
@@ -46,6 +47,7 @@ func (f *projectFlags) turnFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "parallelism", Usage: "how many `batches` of changes run at once", Value: 10, Destination: &f.parallelism, Validator: positive},
 		f.lockFlag(),
+		&cli.BoolFlag{Name: "take-over", Usage: "go on from this state although a later turn was taken with another copy of it, which is lost", Destination: &f.takeOver},
 	}
 }
 
@@ -94,7 +96,7 @@ func (a *app) open(f *projectFlags, command string) (*project, error) {
 	store := state.NewFile(path)
 	return &project{config: c, engine: &engine.Engine{
 		Program: program{c}, Registry: registry(store), Store: store, Now: time.Now, Version: version,
-		Holder: holder(command), Parallelism: f.parallelism, LockTimeout: f.lockTimeout, Validity: f.validity,
+		Holder: holder(command), Parallelism: f.parallelism, LockTimeout: f.lockTimeout, Validity: f.validity, TakeOver: f.takeOver,
 	}}, nil
 }
 
