@@ -95,7 +95,7 @@ func (f *passwdFile) template(a mail.Address) []string {
 			continue
 		}
 		other, err := mail.ParseAddress(sample[fieldUser])
-		if err != nil {
+		if err != nil || sample[2]+sample[3]+sample[fieldHome] == "" {
 			continue
 		}
 		home := strings.ReplaceAll(sample[fieldHome], other.Domain(), a.Domain())
@@ -254,6 +254,9 @@ func (s *System) PutAccounts(ctx context.Context, op string, accounts []mail.Acc
 			boxes[0].set(key, value)
 		}
 		protect(aliases, a.Address)
+	}
+	if err := s.fenced(ctx); err != nil {
+		return err
 	}
 	if users.changed {
 		edit := remote.FileEdit{Path: users.path, Expect: users.digest, Content: users.content()}

@@ -27,6 +27,9 @@ func (s *System) Claimed(ctx context.Context) (bool, error) {
 
 // Claim implements [mail.Claimer].
 func (s *System) Claim(ctx context.Context, op string) error {
+	if err := s.fenced(ctx); err != nil {
+		return err
+	}
 	l, err := s.look(ctx)
 	if err != nil {
 		return err
@@ -44,11 +47,17 @@ func (s *System) Claim(ctx context.Context, op string) error {
 	_, err = s.runner.Run(ctx, remote.Command{Name: "install our hooks", Script: claimScript,
 		Args: []string{"claim", strconv.Itoa(s.endpoint.Relay)}, Stdin: []byte(in.String())})
 	s.Refresh()
-	return refusal(err)
+	if err != nil {
+		return refusal(err)
+	}
+	return s.mark(ctx)
 }
 
 // Unclaim implements [mail.Claimer].
 func (s *System) Unclaim(ctx context.Context, op string) error {
+	if err := s.fenced(ctx); err != nil {
+		return err
+	}
 	_, err := s.runner.Run(ctx, remote.Command{Name: "remove our hooks", Script: claimScript, Args: []string{"unclaim"}})
 	s.Refresh()
 	return refusal(err)

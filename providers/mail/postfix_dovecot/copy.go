@@ -166,6 +166,9 @@ func (s *System) Copy(ctx context.Context, job mail.CopyJob, log providers.Log) 
 	if err != nil {
 		return mail.Pass{}, err
 	}
+	if err := peer.fenced(ctx); err != nil {
+		return mail.Pass{}, err
+	}
 	from, err := s.stores(ctx, []mail.Address{job.Account})
 	if err != nil {
 		return mail.Pass{}, err

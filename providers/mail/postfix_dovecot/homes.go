@@ -36,7 +36,14 @@ func (s *System) homes(ctx context.Context, doing string, lines []string, args .
 	if len(lines) > 0 {
 		input = strings.Join(lines, "\n") + "\n"
 	}
+	epoch := s.held()
+	if epoch != nil {
+		args = append([]string{"--epoch", s.env.Lineage, strconv.FormatInt(epoch.Number, 10)}, args...)
+	}
 	res, err := s.runner.Run(ctx, remote.Command{Name: doing, Script: homesScript, Args: args, Stdin: []byte(input)})
+	if exit, ok := errorAs[*remote.ExitError](err); ok && exit.Status == staleStatus && epoch != nil {
+		return "", s.stale(*epoch, string(res.Stdout))
+	}
 	return strings.TrimSpace(string(res.Stdout)), refusal(err)
 }
 

@@ -126,6 +126,9 @@ func splitList(value string) []string {
 // the old ones and then by rename: also those whose text was changed by an
 // attempt that was interrupted.
 func (s *System) write(ctx context.Context, op string, files ...*mapFile) error {
+	if err := s.fenced(ctx); err != nil {
+		return err
+	}
 	var edits []remote.FileEdit
 	var build []string
 	for _, f := range files {

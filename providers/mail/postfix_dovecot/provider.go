@@ -95,6 +95,7 @@ type System struct {
 
 	mu     sync.Mutex
 	layout *layout
+	epoch  *providers.Epoch // nil until a turn is taken
 }
 
 var _ mail.Server = (*System)(nil)

@@ -9,6 +9,11 @@
 # Tables are replaced by rename under one lock, so every instant shows the state
 # before or after a command.
 #
+# Before the command may stand: --epoch LINEAGE NUMBER. A server that holds a higher
+# number for the lineage refuses with status 77 and prints "NUMBER HOLDER".
+#
+#	fence LINEAGE NUMBER HOLDER
+#	check               only looks at the epoch
 #	trust PEER DOMAIN on|off
 #	routes              standard input: ADDRESS MODE HOST PORT
 #	logins              standard input: ADDRESS LOGIN MODE HOST NAME IMAP POP3
@@ -51,11 +56,34 @@ put() {
 	sync "${1%/*}"
 }
 
+# check_epoch: the operator who runs this has not been overtaken by another.
+check_epoch() {
+	[ -n "$lineage" ] && [ -e "$homes/epochs/$lineage" ] || return 0
+	read -r held _ <"$homes/epochs/$lineage"
+	if [ "$held" -gt "$epoch" ]; then
+		cat "$homes/epochs/$lineage"
+		exit 77
+	fi
+}
+
+fence_locked() {
+	lineage=$1 epoch=$2
+	check_epoch
+	# Two operators with copies of one state count alike.
+	if [ -e "$homes/epochs/$1" ] && read -r held holder <"$homes/epochs/$1" && [ "$held" = "$2" ] && [ "$holder" != "$3" ]; then
+		cat "$homes/epochs/$1"
+		exit 77
+	fi
+	mkdir -p "$homes/epochs"
+	echo "$2 $3" | put "$homes/epochs/$1"
+}
+
 # locked COMMAND...: run it alone. Nothing that waits for mail or users to move
 # is done under the lock, since the dead-man's timer needs it.
 locked() {
 	(
 		flock -w 60 9 || die 'another command holds the lock of the homes for a minute'
+		check_epoch
 		"$@"
 	) 9>"$homes/lock"
 }
@@ -193,6 +221,17 @@ finish_deliveries() {
 		comm -12 "$work/before" "$work/now" >"$work/both"
 		mv "$work/both" "$work/before"
 	done
+}
+
+# unfilter: a message that was kept although the account was away says in its
+# queue file where it goes, whatever the maps say. Queued anew, it obeys them.
+unfilter() {
+	queued deferred >"$work/kept"
+	while read -r id; do
+		if postcat -eq "$id" 2>/dev/null | grep -aq "content_filter: $(setting delivery)"; then
+			postsuper -r "$id" 2>/dev/null || :
+		fi
+	done <"$work/kept"
 }
 
 # release: what was held for the addresses is tried now.
@@ -334,7 +373,10 @@ routes() {
 	locked set_routes
 	settle
 	awk '$2 != "local" { print $1 }' "$work/input" >"$work/moved"
-	if [ -s "$work/moved" ]; then finish_deliveries; fi
+	if [ -s "$work/moved" ]; then
+		unfilter
+		finish_deliveries
+	fi
 	awk '$2 != "hold" { print $1 }' "$work/input" >"$work/addresses"
 	if [ -s "$work/addresses" ]; then release; fi
 }
@@ -505,9 +547,15 @@ work=
 clean() { [ -z "$work" ] || rm -rf "$work"; }
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
+lineage=
+epoch=0
+if [ "$1" = --epoch ]; then
+	lineage=$2 epoch=$3
+	shift 3
+fi
 if [ ! -e "$homes/settings" ]; then
 	case $1 in
-	show | refresh) exit 0 ;;
+	show | refresh | fence | check) exit 0 ;;
 	handoff) echo 'never armed' && exit 0 ;;
 	esac
 	die 'this server is not claimed: mail_claim comes first'
@@ -518,6 +566,8 @@ work=$(mktemp -d "$homes/work/XXXXXXXX")
 command=$1
 shift
 case $command in
+fence) locked fence_locked "$@" ;;
+check) check_epoch ;;
 trust) locked set_trust "$@" ;;
 routes | logins) "$command" ;;
 arm)

@@ -1,0 +1,242 @@
+package postfix_dovecot
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mailmove/mailmove/providers/mail"
+)
+
+const aliasText = `# aliases of the shop
+info@example.com  murphy@example.com
+Team@example.com	murphy@example.com,
+	office@example.com   info@example.com
+# the last one
+
+murphy@example.com  murphy@example.com
+@example.com  office@example.com
+run@example.com  "|/bin/sh"
+`
+
+func TestMapKeepsWhatIsNotOurs(t *testing.T) {
+	f := parseMap("hash", "/etc/postfix/virtual", []byte(aliasText))
+	if e, found := f.find("team@example.com"); !found || e.value != "murphy@example.com, office@example.com   info@example.com" {
+		t.Errorf("team is %q, %v", e.value, found)
+	}
+	f.set("team@example.com", "office@example.com")
+	f.set("info@example.com", "")
+	f.set("new@example.com", "anna@example.com")
+	f.set("@example.com", "office@example.com") // as it is
+	want := `# aliases of the shop
+team@example.com  office@example.com
+# the last one
+
+murphy@example.com  murphy@example.com
+@example.com  office@example.com
+run@example.com  "|/bin/sh"
+new@example.com  anna@example.com
+`
+	if diff := cmp.Diff(want, string(f.content())); diff != "" {
+		t.Errorf("the file (-want +got):\n%s", diff)
+	}
+	g := parseMap("hash", "/etc/postfix/virtual", []byte(aliasText))
+	g.set("info@example.com", "murphy@example.com")
+	if g.changed {
+		t.Error("setting what is there already changes the file")
+	}
+}
+
+func FuzzMapSet(f *testing.F) {
+	f.Add(aliasText)
+	f.Add("a b\n c\n#\n\td")
+	f.Fuzz(func(t *testing.T, text string) {
+		before := parseMap("hash", "/f", []byte(text))
+		after := parseMap("hash", "/f", before.content())
+		after.set("x@example.com", "y@example.com")
+		got := parseMap("hash", "/f", after.content())
+		if e, found := got.find("x@example.com"); !found || e.value != "y@example.com" {
+			t.Fatalf("the entry reads %q, %v in %q", e.value, found, after.content())
+		}
+		for _, e := range before.entries {
+			if e.key == "x@example.com" {
+				continue
+			}
+			first, _ := before.find(e.key)
+			if now, found := got.find(e.key); !found || now.value != first.value {
+				t.Fatalf("entry %q was %q and is %q", e.key, first.value, now.value)
+			}
+		}
+	})
+}
+
+func TestReadAlias(t *testing.T) {
+	for _, c := range []struct {
+		value   string
+		members []mail.Address
+		code    []string
+	}{
+		{"b@example.com, A@Example.com b@example.com", []mail.Address{"a@example.com", "b@example.com"}, nil},
+		{`a@example.com, "|/bin/sh"`, []mail.Address{"a@example.com"}, []string{`"|/bin/sh"`}},
+		{":include:/etc/list", nil, []string{":include:/etc/list"}},
+		{"root", nil, []string{"root"}},
+	} {
+		got := readAlias("x@example.com", c.value)
+		if diff := cmp.Diff(mail.Alias{Address: "x@example.com", Members: c.members, Code: c.code}, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", c.value, diff)
+		}
+	}
+}
+
+func TestPasswdFile(t *testing.T) {
+	const text = "murphy@example.com:{PLAIN}a::::::userdb_quota_rule=*:storage=10M other=x\n" +
+		"# a comment: with a colon\nanna@example.com:{PLAIN}b:500:500::/srv/example.com/anna::\n"
+	f := parsePasswd("/etc/dovecot/users", []byte(text))
+	if got := string(f.content()); got != text {
+		t.Errorf("unchanged it is\n%s\nwant\n%s", got, text)
+	}
+	if q := quota(f.find("murphy@example.com")[fieldExtra]); q != 10<<20 {
+		t.Errorf("the quota is %d, want 10 MiB", q)
+	}
+	for _, a := range []struct {
+		account mail.Account
+		hash    string
+		changed bool
+	}{
+		{mail.Account{Address: "murphy@example.com", Quota: 10 << 20}, "", false},
+		{mail.Account{Address: "murphy@example.com", Quota: 5}, "{PLAIN}c", true},
+		{mail.Account{Address: "bob@example.org"}, "{PLAIN}d", true},
+	} {
+		f.changed = false
+		if err := f.put(a.account, a.hash); err != nil || f.changed != a.changed {
+			t.Errorf("putting %v: changed is %v, %v; want %v", a.account, f.changed, err, a.changed)
+		}
+	}
+	if err := f.put(mail.Account{Address: "eve@example.com"}, ""); err == nil {
+		t.Error("an account without a hash was made")
+	}
+	want := "murphy@example.com:{PLAIN}c::::::other=x userdb_quota_rule=*:bytes=5\n" +
+		"# a comment: with a colon\nanna@example.com:{PLAIN}b:500:500::/srv/example.com/anna::\n" +
+		"bob@example.org:{PLAIN}d:500:500::/srv/example.org/bob::\n"
+	if diff := cmp.Diff(want, string(f.content())); diff != "" {
+		t.Errorf("the file (-want +got):\n%s", diff)
+	}
+}
+
+func TestLayout(t *testing.T) {
+	const postfix = "dovecot=2.3.19.1 (9b53102964)\nmail_version=3.7.11\ndefault_database_type=hash\nvirtual_transport=lmtp:unix:private/dovecot-lmtp\n"
+	const users = "passdb {\n  args = scheme=sha512-crypt username_format=%u /etc/dovecot/users\n  driver = passwd-file\n}\n"
+	for _, c := range []struct{ name, text, fails string }{
+		{"passwd-file", postfix + "===\n" + users, ""},
+		{"system", postfix + "===\npassdb {\n  driver = pam\n}\n", ""},
+		{"our passdb first", postfix + "===\npassdb {\n  args = /etc/dovecot/mailmove/held/%s/%Lu\n  driver = passwd-file\n}\n" + users, ""},
+		{"no dovecot", "mail_version=3.7.11\ndefault_database_type=hash\n", "not both installed"},
+		{"missing program", "missing=rsync\n", "rsync is missing"},
+		{"dovecot 2.4", strings.Replace(postfix, "2.3.19.1", "2.4.1-4", 1) + "===\n" + users, "2.4.1-4 is not supported"},
+		{"sql", postfix + "===\npassdb {\n  args = /etc/dovecot/dovecot-sql.conf.ext\n  driver = sql\n}\n", `passdb "sql"`},
+		{"by local part", postfix + "===\n" + strings.Replace(users, "%u", "%n", 1), "looked up by %n"},
+		{"a file for each domain", postfix + "===\n" + strings.Replace(users, "/users", "/%d", 1), "not one file"},
+		{"sdbm", strings.Replace(postfix, "=hash", "=sdbm", 1) + "===\n" + users, `type "sdbm"`},
+		{"no passdb", postfix + "===\n", "no passdb"},
+		{"half a section", postfix + "===\npassdb {\n", "does not end"},
+	} {
+		l, err := parseLayout(c.text)
+		switch {
+		case c.fails == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
+			t.Errorf("%s: got %v, want an error with %q", c.name, err, c.fails)
+		case c.name == "passwd-file" && (l.users != "/etc/dovecot/users" || l.scheme != "SHA512-CRYPT" || l.delivery() != "lmtp:unix:private/dovecot-lmtp"):
+			t.Errorf("%s: got %+v", c.name, l)
+		}
+	}
+}
+
+func TestItems(t *testing.T) {
+	for _, c := range []struct {
+		location string
+		want     []string
+	}{
+		{"maildir:~/Maildir", []string{"Maildir", "sieve", ".dovecot.sieve", ".dovecot.lda-dupes"}},
+		{"maildir:/var/vmail/a/mail:LAYOUT=fs", []string{"mail", "sieve", ".dovecot.sieve", ".dovecot.lda-dupes"}},
+		{"maildir:/srv/mail/a", nil},
+		{"maildir:~/Maildir:INDEX=/var/index/%u", nil},
+		{"mdbox:~/mdbox", nil},
+	} {
+		got, err := (&layout{}).items(c.location, "/var/vmail/a")
+		if (err != nil) != (c.want == nil) {
+			t.Errorf("%s: %v", c.location, err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.location, diff)
+		}
+	}
+}
+
+func TestTables(t *testing.T) {
+	got, err := parseTables("route a@example.com left 198.51.100.20 10525\nroute b@example.com hold - 0\n" +
+		"login a@example.com a@example.com left 198.51.100.20 mail.example.com 143 995\nlogin b@example.com b parked - - 0 0\ntrust 198.51.100.20 example.com\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &tables{
+		routes: map[mail.Address]mail.Route{
+			"a@example.com": {Mode: mail.Relay, Left: true, Peer: mail.Endpoint{Address: "198.51.100.20", Relay: 10525}},
+			"b@example.com": {Mode: mail.Hold},
+		},
+		logins: map[mail.Address]mail.Login{
+			"a@example.com": {Mode: mail.Proxied, Left: true, Peer: mail.Endpoint{Address: "198.51.100.20", Name: "mail.example.com", IMAP: 143, POP3: 995}},
+			"b@example.com": {Mode: mail.Parked},
+		},
+		trusts: []mail.Trust{{Peer: "198.51.100.20", Domain: "example.com"}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(tables{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := parseTables("route a@example.com relay\n"); err == nil {
+		t.Error("half a line was read")
+	}
+}
+
+func TestStragglersOfALog(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	text := "3 192.0.2.7 mx.example.org 2026-01-02T10:00:00.5+00:00\n" +
+		"1 192.0.2.8 unknown Dec 31 23:00:00\n" +
+		"9 198.51.100.20 mail-new.example.com 2026-01-02T11:00:00+00:00\n" +
+		"2 192.0.2.9 early.example.org Dec  1 00:00:00\n"
+	got, err := parseStragglers(text, now.AddDate(0, 0, -7), now, func(a netip.Addr) bool { return a.String() == "198.51.100.20" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []mail.Straggler{
+		{Host: "mx.example.org [192.0.2.7]", Last: time.Date(2026, 1, 2, 10, 0, 0, 5e8, time.UTC), Messages: 3},
+		{Host: "unknown [192.0.2.8]", Last: time.Date(2025, 12, 31, 23, 0, 0, 0, time.UTC), Messages: 1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestCompareManifests(t *testing.T) {
+	read := func(text string) *manifest {
+		m, err := parseManifest(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	here := read("m\tcur/1:2,S\t100\t7\nm\tcur/2:2,\t50\t7\nf\tsubscriptions\tabc\nd\t.Sent\t\nc\tcur/1:2,S\tdef\n")
+	if c := compare(here, here); c.Behind() != 0 || c.Messages != 2 || c.Bytes != 150 {
+		t.Errorf("a store compared with itself: %+v", c)
+	}
+	there := read("m\tcur/1:2,S\t100\t8\nm\tcur/3:2,\t50\t7\nf\tsubscriptions\tabc\nd\t.Sent\t\nc\tcur/1:2,S\txyz\n")
+	if c := compare(here, there); c.Missing != 1 || c.Extra != 1 || c.Differing != 2 {
+		t.Errorf("got %+v, want 1 missing, 1 extra, 2 differing", c)
+	}
+	if _, err := parseManifest("garbage\n"); err == nil {
+		t.Error("garbage was read")
+	}
+}

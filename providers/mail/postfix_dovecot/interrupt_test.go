@@ -1,0 +1,133 @@
+package postfix_dovecot
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailmove/mailmove/providers"
+	"github.com/mailmove/mailmove/providers/mail"
+)
+
+// killed runs a command of homes.sh on the old server and kills it after a while.
+func (b *bench) killed(after time.Duration, input, args string) {
+	b.t.Helper()
+	b.exec("old", fmt.Sprintf("printf '%%b' '%s' | timeout -s KILL %.3f /var/lib/mailmove/homes/homes %s >/dev/null 2>&1; :",
+		strings.ReplaceAll(input, "\n", `\n`), after.Seconds(), args))
+}
+
+// A command that is killed at any instant leaves servers that work, and the next
+// one goes on.
+func TestInterruptedCommands(t *testing.T) {
+	b, _ := prepared(t, 3, 3)
+	ctx := t.Context()
+	for i := range 20 {
+		after := time.Duration(i*8+2) * time.Millisecond
+		b.killed(after, "murphy@example.com hold - 0\n", "routes")
+		b.killed(after, "murphy@example.com murphy@example.com parked - - 0 0\n", "logins")
+		b.killed(after, "murphy@example.com left 198.51.100.20 10525\n", "routes")
+		b.killed(after, "murphy@example.com local - 0\n", "routes")
+		b.killed(after, "murphy@example.com murphy@example.com open - - 0 0\n", "logins")
+		// Nobody is refused meanwhile.
+		b.send("198.51.100.10", "a@sender.example", string(office), fmt.Sprintf("office-%d", i))
+		b.send("198.51.100.10", "a@sender.example", string(murphy), fmt.Sprintf("murphy-%d", i))
+		if a := b.login("198.51.100.10", string(office)); !strings.HasPrefix(a, "in ") {
+			t.Fatalf("after a kill at %v another account is refused: %s", after, a)
+		}
+	}
+	b.must(b.old.SetRoutes(ctx, "end", one(murphy, mail.Route{Mode: mail.Local})))
+	b.must(b.old.SetLogins(ctx, "end", one(murphy, mail.Login{Mode: mail.Open})))
+	for i := range 20 {
+		b.eventually("all mail is there", func() bool {
+			// What was relayed to the new server came back: it is away there.
+			return b.stored("old", string(murphy), fmt.Sprintf("murphy-%d", i))+b.stored("new", string(murphy), fmt.Sprintf("murphy-%d", i)) == 1 &&
+				b.stored("old", string(office), fmt.Sprintf("office-%d", i)) == 1
+		})
+	}
+	if a := b.login("198.51.100.10", string(murphy)); !strings.HasPrefix(a, "in ") {
+		t.Error("the account is refused: ", a)
+	}
+	if left := strings.TrimSpace(b.exec("old", "find /etc/dovecot/mailmove -name 'murphy@*'; ls /etc/postfix/mailmove | grep -e '[.]new$' -e '[.]in'; :")); left != "" {
+		t.Errorf("there is left: %s", left)
+	}
+}
+
+// A commit that is killed at any instant is decided or not, and the server
+// completes it in either case.
+func TestInterruptedCommit(t *testing.T) {
+	b, _ := prepared(t, 3, 3)
+	ctx := t.Context()
+	decided := map[mail.HandoffState]int{}
+	for i := range 16 {
+		op := fmt.Sprintf("op%d", i)
+		b.must(b.old.Arm(ctx, op, murphy, b.new.Endpoint(), 5*time.Minute))
+		b.must(b.old.SetLogins(ctx, op, one(murphy, mail.Login{Mode: mail.Parked})))
+		b.killed(time.Duration(i*10+2)*time.Millisecond, "", "commit "+op)
+		state, err := b.old.Handoff(ctx, op)
+		b.must(err)
+		decided[state]++
+		b.exec("old", "/var/lib/mailmove/homes/homes tick")
+		routes, err := b.old.Routes(ctx, []mail.Address{murphy})
+		b.must(err)
+		logins, err := b.old.Logins(ctx, []mail.Address{murphy})
+		b.must(err)
+		switch state {
+		case mail.Armed:
+			if logins[murphy].Mode != mail.Parked {
+				t.Errorf("undecided, the login is %v", logins[murphy])
+			}
+			b.must(b.old.Disarm(ctx, op))
+		case mail.Committed:
+			if !routes[murphy].Left || !logins[murphy].Left {
+				t.Errorf("decided, the route is %v and the login %v", routes[murphy], logins[murphy])
+			}
+			b.must(b.old.SetRoutes(ctx, op, one(murphy, mail.Route{Mode: mail.Local})))
+			b.must(b.old.SetLogins(ctx, op, one(murphy, mail.Login{Mode: mail.Open})))
+		default:
+			t.Fatalf("after a kill the handoff is %s", state)
+		}
+		if a := b.login("198.51.100.10", string(murphy)); !strings.HasPrefix(a, "in ") {
+			t.Fatalf("after the handoff %s the account is refused: %s", state, a)
+		}
+	}
+	t.Logf("killed commits ended as %v", decided)
+}
+
+func TestOvertakenOperator(t *testing.T) {
+	b := newLab(t)
+	ctx := t.Context()
+	first, second := b.old, New(b.old.runner, b.old.endpoint, b.old.env)
+	turn := func(s *System, number int64, holder string) error {
+		fence, ok := providers.As[providers.Fencer](s)
+		if !ok {
+			t.Fatal("the server holds no epoch")
+		}
+		return fence.Claim(ctx, providers.Epoch{Number: number, Holder: holder})
+	}
+	b.must(turn(first, 7, "anna"))
+	b.must(first.Claim(ctx, "claim"))
+	b.must(turn(second, 8, "bob"))
+	trust := mail.Trust{Peer: "198.51.100.20", Domain: domain}
+	for what, err := range map[string]error{
+		"trust":   first.PutTrust(ctx, "late", trust, true),
+		"account": first.PutAccounts(ctx, "late", []mail.AccountEdit{{Account: mail.Account{Address: murphy}, Credential: mail.NewCredential(passwordHash)}}),
+		"claim":   first.Claim(ctx, "late"),
+		"turn":    turn(first, 7, "anna"),
+		"same":    turn(first, 8, "anna"),
+	} {
+		stale, ok := errorAs[*providers.StaleError](err)
+		if !ok || stale.Theirs.Holder != "bob" {
+			t.Errorf("%s of an operator who was overtaken: %v, want a StaleError that names bob", what, err)
+		}
+	}
+	b.must(second.PutTrust(ctx, "now", trust, true))
+	if accounts, err := second.Accounts(ctx, domain); err != nil || len(accounts) != 0 {
+		t.Errorf("an overtaken operator made accounts: %v, %v", accounts, err)
+	}
+	var known *mail.OutcomeError
+	if err := first.PutTrust(ctx, "late", trust, false); !errors.As(err, &known) || known.Outcome != providers.NotApplied {
+		t.Errorf("the outcome is not known: %v", err)
+	}
+}
