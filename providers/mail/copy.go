@@ -3,7 +3,6 @@ package mail
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -156,12 +155,6 @@ func (c copies) sealed(ctx context.Context, account Address) (bool, error) {
 	return !serves(route, login), err
 }
 
-// known returns the accounts of a domain on this server.
-func (t *Types) known(ctx context.Context, domain string) ([]Address, error) {
-	all, err := t.accounts(ctx, domain)
-	return slices.Sorted(maps.Keys(all)), err
-}
-
 // compare returns how far the copy of an account on a peer is behind; with it
 // are compared all accounts of the domain that live here.
 func (c copies) compare(ctx context.Context, to *Types, account Address) (Comparison, error) {
@@ -173,7 +166,7 @@ func (c copies) compare(ctx context.Context, to *Types, account Address) (Compar
 	if err != nil {
 		return Comparison{}, err
 	}
-	home := slices.DeleteFunc(known, func(a Address) bool {
+	home := slices.DeleteFunc(slices.Clone(known), func(a Address) bool {
 		sealed, err := c.sealed(ctx, a)
 		return err != nil || sealed
 	})

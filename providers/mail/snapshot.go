@@ -102,6 +102,14 @@ func (t *Types) accounts(ctx context.Context, domain string) (map[Address]Accoun
 	})
 }
 
+// known returns the addresses of the accounts of a domain, in order.
+func (t *Types) known(ctx context.Context, domain string) ([]Address, error) {
+	return once(t.cache, "known "+domain, func() ([]Address, error) {
+		all, err := t.accounts(ctx, domain)
+		return slices.Sorted(maps.Keys(all)), err
+	})
+}
+
 // credentials returns the hashes of the accounts of a domain.
 func (t *Types) credentials(ctx context.Context, domain string) (map[Address]Credential, error) {
 	store, err := ability[AccountStore](t, "read its accounts")
