@@ -15,8 +15,10 @@
 // dns_rrset owns values, not sets: an SPF record beside somebody's
 // site-verification is exchanged and the other stays, cut into strings just as it
 // was. With exclusive = true the whole set is ours. Ours is what the
-// configuration wants and what it wanted before; the TTL belongs to the set, so
-// ttl changes it for all members, and without ttl it is left alone.
+// configuration wants and what it wanted before; and of what a name has only one
+// of, whatever is there: the alias, and in TXT the policy that begins with the
+// same version (v=spf1, v=DMARC1, …). The TTL belongs to the set, so ttl changes it
+// for all members, and without ttl it is left alone.
 //
 //	resource "dns_rrset" "mx" {
 //	  provider = var.zone

@@ -16,7 +16,7 @@ func Lint(plan providers.Outlook, provider string, abilities func(config cty.Val
 	o := newOutlook(plan, provider, abilities)
 	var dangers []providers.Danger
 	for _, check := range []func(outlook) []providers.Danger{
-		lintMXEmpty, lintMXTarget, lintMXForeign, lintMXAtomic, lintTTL, lintZone, lintRemoval, lintListing,
+		lintMXEmpty, lintMXTarget, lintForeign, lintMXAtomic, lintTTL, lintZone, lintRemoval, lintListing,
 	} {
 		for _, danger := range check(o) {
 			if !slices.Contains(dangers, danger) {

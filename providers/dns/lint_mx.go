@@ -111,22 +111,29 @@ func (o outlook) stands(at place) bool {
 	return false
 }
 
-// lintMXForeign: an exchanger that the plan does not know goes on feeding the
-// server it always fed.
-func lintMXForeign(o outlook) []providers.Danger {
+// lintForeign: an exchanger, or an address of a service, that the plan does not
+// know goes on taking mail and logins to where it always did.
+func lintForeign(o outlook) []providers.Danger {
 	var dangers []providers.Danger
 	for _, address := range slices.Sorted(maps.Keys(o.observed)) {
 		v := o.observed[address]
-		if v.Type != "MX" || v.Exclusive {
+		if !routes(v.Type) || v.Exclusive {
 			continue
 		}
-		if others := o.undeclared(address, v); len(others) > 0 {
-			dangers = append(dangers, providers.Danger{
-				Code: "DNS-MX-FOREIGN", Severity: providers.Fatal, Address: address,
-				Summary: fmt.Sprintf("The MX of %s has exchangers that the plan does not know (%s); mail that they take goes where it went before.", v.Name, strings.Join(others, ", ")),
-				Fix:     "Write them into records in the phases in which they shall stay, or set exclusive = true to have them removed.",
-			})
+		others := o.undeclared(address, v)
+		if len(others) == 0 {
+			continue
 		}
+		danger := providers.Danger{
+			Code: "DNS-FOREIGN", Severity: providers.Warning, Address: address,
+			Summary: fmt.Sprintf("%s %s has members that the plan does not know (%s); a part of the clients goes on using them.", v.Name, v.Type, strings.Join(others, ", ")),
+			Fix:     "Write them into records in the phases in which they shall stay, or set exclusive = true to have them removed.",
+		}
+		if v.Type == "MX" {
+			danger.Code, danger.Severity = "DNS-MX-FOREIGN", providers.Fatal
+			danger.Summary = fmt.Sprintf("The MX of %s has exchangers that the plan does not know (%s); mail that they take goes where it went before.", v.Name, strings.Join(others, ", "))
+		}
+		dangers = append(dangers, danger)
 	}
 	return dangers
 }

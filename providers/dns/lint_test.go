@@ -85,6 +85,8 @@ func TestLint(t *testing.T) {
 	oldA, newA := set("old.example.com.", "A", 300, "198.51.100.10"), set("new.example.com.", "A", 300, "198.51.100.20")
 	foreign := set(zone, "MX", 300, "10 old.example.com.")
 	foreign.Others = []string{"20 backup.example.net."}
+	foreignA := set("old.example.com.", "A", 300, "198.51.100.10")
+	foreignA.Others = []string{"198.51.100.99"}
 	exclusive := set(zone, "MX", 300, "10 new.example.com.")
 	exclusive.Exclusive = true
 	var many []*rrsetValue
@@ -107,6 +109,7 @@ func TestLint(t *testing.T) {
 		{"MX longer than its address", newPlot(t).now(oldA).phase(oldMX, oldA).phase(oldMX), "DNS-MX-DANGLING"},
 		{"MX elsewhere", newPlot(t).phase(set(zone, "MX", 60, "10 mx.example.net.")), ""},
 		{"exchanger that nobody knows", newPlot(t).now(foreign).phase(oldMX).phase(newMX), "DNS-MX-FOREIGN"},
+		{"address that nobody knows", newPlot(t).now(foreignA).phase(oldA), "DNS-FOREIGN"},
 		{"exchanger declared later", newPlot(t).now(foreign).phase(oldMX).phase(set(zone, "MX", 300, "10 new.example.com.", "20 backup.example.net.")), ""},
 		{"exchanger to be removed", newPlot(t).now(foreign).phase(oldMX).phase(exclusive), ""},
 		{"TTL raised while moving", newPlot(t).phase(oldMX).phase(set(zone, "MX", 3600, "10 old.example.com.")).phase(newMX), "DNS-TTL-RAISED"},

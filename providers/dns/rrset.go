@@ -139,7 +139,8 @@ func (r *rrsets) Observe(ctx context.Context, desired, last *rrsetValue) (*rrset
 // describe tells a view as an object: what the host holds, unless that is as
 // desired and a server still answers something else; then what that server
 // answers. So an object is as desired when every server answers so. It is nil
-// where no member is ours.
+// where no member is ours; but where members share the traffic, those of others
+// must be seen before the first of ours is put beside them.
 func describe(v view, desired, last *rrsetValue) *rrsetValue {
 	o := owner(desired, last)
 	shown := v.head
@@ -152,9 +153,7 @@ func describe(v view, desired, last *rrsetValue) *rrsetValue {
 		}
 	}
 	ours, others := o.divide(shown)
-	if len(ours) == 0 && !(shown.Type == "MX" && len(others) > 0 && desired != nil) {
-		// Exchangers are the exception: those of others must be seen before the first
-		// of ours is put beside them.
+	if len(ours) == 0 && !(routes(shown.Type) && len(others) > 0 && desired != nil) {
 		return nil
 	}
 	ttl, served := int64(shown.TTL), int64(v.head.TTL)
@@ -163,62 +162,9 @@ func describe(v view, desired, last *rrsetValue) *rrsetValue {
 	}
 	until := last.past(v).cachedUntil(v.at, v.head, v.sets())
 	return &rrsetValue{
-		Name: shown.Name, Type: shown.Type, TTL: &ttl, Records: ours, Exclusive: o.all,
+		Name: shown.Name, Type: shown.Type, TTL: &ttl, Records: ours, Exclusive: o.exclusive,
 		CachedUntil: formatTime(until), TTLServed: &served, Others: others, Servers: v.servers(),
 	}
-}
-
-// An ownership says which members of a set are ours.
-type ownership struct {
-	all   bool
-	texts map[string]bool
-}
-
-// owner returns the ownership that several descriptions of one object have
-// together: what we want is ours, and so is what we wrote or found before.
-func owner(values ...*rrsetValue) ownership {
-	o := ownership{texts: map[string]bool{}}
-	decided := false
-	for _, v := range values {
-		if v == nil {
-			continue
-		}
-		if !decided {
-			o.all, decided = v.Exclusive, true
-		}
-		for _, text := range v.Records {
-			o.texts[key(text)] = true
-		}
-	}
-	return o
-}
-
-func (o ownership) owns(text string) bool { return o.all || o.texts[key(text)] }
-
-// divide returns the texts of the members that are ours, and of the others in
-// printable form.
-func (o ownership) divide(set RRset) (ours, others []string) {
-	ours, others = []string{}, []string{}
-	for _, record := range set.Records {
-		if o.owns(record.Text) {
-			ours = append(ours, key(record.Text))
-		} else {
-			others = append(others, printable(record.Text))
-		}
-	}
-	return ours, others
-}
-
-// satisfied reports whether set is as desired, as far as that is ours.
-func (o ownership) satisfied(set RRset, desired *rrsetValue) bool {
-	ours, _ := o.divide(set)
-	if desired == nil {
-		return len(ours) == 0
-	}
-	if desired.TTL != nil && set.Exists() && *desired.TTL != int64(set.TTL) {
-		return false
-	}
-	return slices.Equal(keys(ours), keys(desired.Records))
 }
 
 // past returns what v says about an earlier look.

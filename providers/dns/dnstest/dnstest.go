@@ -80,6 +80,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"lost answer", testLostAnswer},
 		{"crash before the outcome is recorded", testCrash},
 		{"crash while a member is added", testCrashAdding},
+		{"one policy a name", testPolicy},
 		{"exchanger of others", testForeignMX},
 		{"remove", testRemove},
 		{"texts", testTexts},

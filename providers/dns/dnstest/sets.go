@@ -271,6 +271,27 @@ func testCrashAdding(t *testing.T, o *operator) {
 	}
 }
 
+// testPolicy: of the records that say by a version what they are, a name has one.
+// The one that is there is replaced, though nobody told us of it.
+func testPolicy(t *testing.T, o *operator) {
+	desired := o.rrset(t, "@", "TXT", -1, "v=spf1 ip4:198.51.100.10 ip4:198.51.100.20 -all")
+	observed := o.observe(t, "dns_rrset", desired, none)
+	if observed.IsNull() {
+		t.Fatal("got null, want the policy that is there")
+	}
+	if got, want := texts(observed, "records")+" / "+texts(observed, "others"), "v=spf1 ip4:198.51.100.10 -all / site-verification=abc"; got != want {
+		t.Errorf("records / others: got %q, want %q", got, want)
+	}
+	o.apply(t, "dns_rrset", desired, none)
+	if got, want := strings.Join(o.stored(t, Zone, "TXT").Texts(), " | "), "site-verification=abc | v=spf1 ip4:198.51.100.10 ip4:198.51.100.20 -all"; got != want {
+		t.Errorf("stored: got %q, want %q", got, want)
+	}
+	verification := o.rrset(t, "@", "TXT", -1, "other-verification=x")
+	if observed := o.observe(t, "dns_rrset", verification, none); !observed.IsNull() {
+		t.Errorf("a text that is no policy: got %#v, want null", observed)
+	}
+}
+
 // testForeignMX: an exchanger of others is seen before ours is put beside it.
 func testForeignMX(t *testing.T, o *operator) {
 	observed := o.observe(t, "dns_rrset", o.rrset(t, "@", "MX", -1, "10 new.example.com."), none)

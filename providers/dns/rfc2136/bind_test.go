@@ -68,11 +68,63 @@ type bind struct{ address string }
 func startBind(t *testing.T, zone string) *bind {
 	t.Helper()
 	program := named(t)
+	for range 5 {
+		if b := tryBind(t, program, zone); b != nil {
+			return b
+		}
+	}
+	t.Fatal("named found its port taken five times")
+	return nil
+}
+
+// tryBind returns nil if somebody took the port before named did.
+func tryBind(t *testing.T, program, zone string) *bind {
+	t.Helper()
 	directory := t.TempDir()
-	// named writes journals; it runs as whoever runs the test.
-	address := freePort(t)
-	host, port, _ := net.SplitHostPort(address)
-	config := fmt.Sprintf(`
+	b := &bind{address: freePort(t)}
+	host, port, err := net.SplitHostPort(b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf(bindConfig, directory, directory, port, host, keyName, secret, secret, zone)
+	path, log := filepath.Join(directory, "named.conf"), filepath.Join(directory, "log")
+	for file, text := range map[string]string{path: config, filepath.Join(directory, "zone"): dnstest.ZoneFile} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command := exec.Command(program, "-c", path, "-g", "-n", "1", "-L", log)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := func() string {
+		text, err := os.ReadFile(log)
+		if err != nil && !os.IsNotExist(err) {
+			t.Error(err)
+		}
+		return string(text)
+	}
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		if t.Failed() {
+			t.Logf("named on %s:\n%s", b.address, tail(read(), 15))
+		}
+	})
+	taken := false
+	waitFor(t, "named to answer", func() bool {
+		taken = strings.Contains(read(), "interface ignored")
+		return taken || b.serial() != 0
+	})
+	if taken {
+		return nil
+	}
+	return b
+}
+
+// bindConfig takes the folder twice, port, address, the key's name and secret,
+// the other key's secret, and the zone statement.
+const bindConfig = `
 options {
 	directory %q; pid-file none; session-keyfile none; managed-keys-directory %q;
 	listen-on port %s { %s; }; listen-on-v6 { none; };
@@ -83,43 +135,14 @@ controls { };
 key %q { algorithm hmac-sha256; secret %q; };
 key "other" { algorithm hmac-sha256; secret %q; };
 %s
-`, directory, directory, port, host, keyName, secret, secret, zone)
-	path := filepath.Join(directory, "named.conf")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(directory, "zone"), []byte(dnstest.ZoneFile), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(directory, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(program, "-c", path, "-g", "-n", "1")
-	command.Stderr = log
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-		_ = log.Close()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("named on %s:\n%s", address, tail(string(text), 15))
-		}
-	})
-	b := &bind{address: address}
-	waitFor(t, "named to answer", func() bool { return b.serial() != 0 })
-	return b
-}
+`
 
 func tail(text string, n int) string {
 	lines := strings.Split(text, "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// freePort returns a loopback address that nobody listens on now.
+// freePort returns a loopback address and port that nobody listens on now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
