@@ -10,6 +10,7 @@ import (
 	"github.com/mailmove/mailmove/engine"
 	"github.com/mailmove/mailmove/engine/plan"
 	"github.com/mailmove/mailmove/engine/view"
+	"github.com/mailmove/mailmove/providers"
 )
 
 // reportLine is a report for programs.
@@ -221,16 +222,11 @@ func (u *ui) breach(e *plan.BreachError) string {
 
 // causeOf is what makes two failures the same.
 func causeOf(err error) string {
-	for {
-		var fault interface {
-			error
-			Hint() string
-		}
-		if errors.As(err, &fault) {
-			return fault.Error()
-		}
-		return err.Error()
+	var fault providers.Error
+	if errors.As(err, &fault) {
+		return fault.Error()
 	}
+	return err.Error()
 }
 
 func plural(n int, noun string) string {
