@@ -146,7 +146,7 @@ func readServer(ctx context.Context, l *lab.Lab, server string, population *peop
 			mutex.Lock()
 			defer mutex.Unlock()
 			switch {
-			case errors.Is(err, errNoAccount):
+			case errors.Is(err, client.ErrNoAccount):
 			case err != nil:
 				errs = append(errs, fmt.Errorf("reading %s on %s: %w", account.Address(), server, err))
 			default:

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/mail"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,20 +54,17 @@ func digest(content []byte) string {
 	return fmt.Sprintf("%x", sha256.Sum256(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n"))))
 }
 
-// errNoAccount means that the server does not know the account.
-var errNoAccount = errors.New("no such account there")
-
 // readStore reads what account has on host, past logins and proxies, without changing anything.
 func readStore(ctx context.Context, host *machine.Host, account people.Account) (*Store, error) {
-	home, err := homeDirectory(ctx, host, account.Address())
+	at, err := client.Locate(ctx, host, account.Address())
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{Folders: make(map[string]*Folder)}
-	if err := s.readIMAP(ctx, host, account.Address()); err != nil {
+	if err := s.readIMAP(ctx, host, account.Address(), at); err != nil {
 		return nil, err
 	}
-	if s.Files, err = readFiles(host, home); err != nil {
+	if s.Files, err = readFiles(host, at.Home); err != nil {
 		return nil, err
 	}
 	if err := s.readSieve(ctx, host, account.Address()); err != nil {
@@ -77,18 +73,8 @@ func readStore(ctx context.Context, host *machine.Host, account people.Account) 
 	return s, nil
 }
 
-// homeDirectory asks Dovecot where the account lives; EX_NOUSER (67, sysexits.h) means nowhere.
-func homeDirectory(ctx context.Context, host *machine.Host, address string) (string, error) {
-	output, err := host.Run(ctx, nil, "doveadm", "user", "-f", "home", address)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 67 {
-		return "", errNoAccount
-	}
-	return strings.TrimSpace(string(output)), err
-}
-
-func (s *Store) readIMAP(ctx context.Context, host *machine.Host, address string) error {
-	session, err := client.Store(ctx, host, address)
+func (s *Store) readIMAP(ctx context.Context, host *machine.Host, address string, at client.Location) error {
+	session, err := client.Store(ctx, host, address, at)
 	if err != nil {
 		return err
 	}

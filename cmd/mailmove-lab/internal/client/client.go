@@ -172,10 +172,41 @@ func (c *Client) IMAP(ctx context.Context, server, user, password string, handle
 	return session, nil
 }
 
+// ErrNoAccount means that a server does not know an account.
+var ErrNoAccount = errors.New("no such account there")
+
+// A Location is where and as whom a server keeps an account's mail.
+type Location struct{ Home, UID, GID string }
+
+// Locate asks Dovecot on host where it keeps the mail of user.
+func Locate(ctx context.Context, host *machine.Host, user string) (Location, error) {
+	output, err := host.Run(ctx, nil, "doveadm", "user", user)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 67 { // EX_NOUSER of sysexits.h
+		return Location{}, ErrNoAccount
+	}
+	if err != nil {
+		return Location{}, err
+	}
+	fields := make(map[string]string)
+	for line := range strings.Lines(string(output)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			fields[name] = value
+		}
+	}
+	l := Location{Home: fields["home"], UID: fields["uid"], GID: fields["gid"]}
+	if l.Home == "" || l.UID == "" || l.GID == "" {
+		return Location{}, fmt.Errorf("locating %s on %s: home, uid or gid is missing in %q", user, host.Name, output)
+	}
+	return l, nil
+}
+
 // Store opens an IMAP session with the store of user on host itself, past every login, proxy and password: what it
-// shows is what lies on that server.
-func Store(ctx context.Context, host *machine.Host, user string) (*imapclient.Client, error) {
-	cmd, err := host.Command(ctx, "doveadm", "exec", "imap", "-u", user)
+// shows is what lies on that server. Dovecot's user database is not asked, either (no -u), as a server that has handed
+// an account over may forbid it to be opened.
+func Store(ctx context.Context, host *machine.Host, user string, at Location) (*imapclient.Client, error) {
+	cmd, err := host.Command(ctx, "env", "USER="+user, "HOME="+at.Home,
+		"doveadm", "exec", "imap", "-o", "mail_uid="+at.UID, "-o", "mail_gid="+at.GID)
 	if err != nil {
 		return nil, err
 	}
