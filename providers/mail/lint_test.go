@@ -124,6 +124,21 @@ func TestLint(t *testing.T) {
 		}, "MAIL-TWO-OWNERS", "murphy@example.com"},
 		{"no trust", func(o *providers.Outlook) { without(o, "mail_trust", newServer) }, "MAIL-NO-TRUST", "provider.x.new does not trust provider.x.old"},
 		{"no claim", func(o *providers.Outlook) { without(o, "mail_claim", oldServer) }, "MAIL-NO-CLAIM", "provider.x.old"},
+		{"over", func(o *providers.Outlook) {
+			settle := o.Phases[1]
+			settle.Phase, settle.Changes = "settle", nil
+			settle.Resources = nil
+			for _, r := range o.Phases[1].Resources {
+				switch {
+				case r.Type == "mail_trust", r.Type == "mail_claim" && r.Provider == newServer:
+					continue
+				case r.Type == "mail_domain":
+					r.Values = object("mail_domain", map[string]string{"domain": "example.com", "accept": "false"})
+				}
+				settle.Resources = append(settle.Resources, r)
+			}
+			o.Phases = append(o.Phases, settle)
+		}, "", ""},
 		{"no account", func(o *providers.Outlook) {
 			without(o, "mail_account", newServer)
 			without(o, "mail_account", oldServer)
