@@ -82,7 +82,7 @@ func (st *Stream) judge(end exit) error {
 	if end.status == 0 {
 		return nil
 	}
-	st.s.err.dropThrough(append(st.s.frame.begin(), '\n'))
+	st.s.drain()
 	return &ExitError{Machine: st.s.l.String(), Doing: st.s.c.Name, Status: end.status, Stderr: printable(st.s.err.bytes())}
 }
 
