@@ -196,6 +196,27 @@ func (e *Engine) approve(clock, phase, gate, by, note string) error {
 	return state.Commit(e.Store, s, state.Entry{At: now, Approve: &state.Approval{Digest: s.Digest, Gate: state.GateKey(clock, phase, gate), By: by, At: now, Note: note}})
 }
 
+// Confirm records that a person has taken a step which no machine can take.
+func (e *Engine) Confirm(step, by, note string) error {
+	unlock, err := e.Store.Lock(e.Holder, e.LockTimeout)
+	if err != nil {
+		return err
+	}
+	return errors.Join(e.confirm(step, by, note), unlock())
+}
+
+func (e *Engine) confirm(step, by, note string) error {
+	s, fresh, err := e.load()
+	if err != nil {
+		return err
+	}
+	if fresh {
+		return providers.Faultf("Apply a plan first; a step is confirmed when the migration has come to it.", "confirming step %q: %w", step, ErrNoContract)
+	}
+	now := e.Now().UTC()
+	return state.Commit(e.Store, s, state.Entry{At: now, Confirm: &state.Confirmation{Step: step, By: by, At: now, Note: note}})
+}
+
 // hasApproval checks that the plan has an approval gate of that name.
 func hasApproval(p *plan.Plan, clock, phase, gate string) error {
 	var known []string

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"os/user"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -19,10 +19,11 @@ func (a *app) approveCommand() *cli.Command {
 	f := &projectFlags{}
 	var clock, phase, by, note string
 	return &cli.Command{
-		Name:        "approve",
-		Usage:       "approve a gate of the plan in force",
-		ArgsUsage:   "GATE",
-		Description: "Approves an approval gate of the plan that is in force. Approvals do not carry over to another plan.",
+		Name:      "approve",
+		Usage:     "approve a gate of the plan in force, or confirm a step that a person has taken",
+		ArgsUsage: "GATE | ADDRESS",
+		Description: `With the name of a gate, approves that gate of the plan in force; approvals do not carry over to another plan.
+With the address of an operator_step, records that you have done what it asks for.`,
 		Flags: append(f.planFlags(), f.lockFlag(),
 			&cli.StringFlag{Name: "clock", Usage: "the `module` whose gate it is, if more than one has a gate of this name", Destination: &clock},
 			&cli.StringFlag{Name: "phase", Usage: "the `phase` whose gate it is, if more than one has a gate of this name", Destination: &phase},
@@ -38,14 +39,15 @@ func (a *app) approveCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if by == "" {
+				by = p.engine.Holder.User
+			}
+			if strings.Contains(gate, "operator_step.") {
+				return a.confirm(p, gate, by, note)
+			}
 			where, err := findGate(p.engine, gate, clock, phase)
 			if err != nil {
 				return err
-			}
-			if by == "" {
-				if u, err := user.Current(); err == nil {
-					by = u.Username
-				}
 			}
 			if err := p.engine.Approve(ctx, where.clock, where.phase, gate, by, note); err != nil {
 				return err
@@ -54,6 +56,58 @@ func (a *app) approveCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// confirm records that a person has taken the step at an address.
+func (a *app) confirm(p *project, address, by, note string) error {
+	s, err := p.engine.State()
+	if err != nil {
+		return err
+	}
+	contract, err := engine.Contract(s)
+	if err != nil {
+		return err
+	}
+	title, err := stepTitle(contract, address)
+	if err != nil {
+		return err
+	}
+	if err := p.engine.Confirm(title, by, note); err != nil {
+		return err
+	}
+	a.ui.print("%s has confirmed: %s. mailmove apply goes on.\n", view.Clean(by), view.Clean(title))
+	return nil
+}
+
+// stepTitle returns the title of the operator_step at an address of the plan in
+// force; it is the step's identity.
+func stepTitle(contract *plan.Plan, address string) (string, error) {
+	var known []string
+	if contract != nil {
+		for _, c := range contract.Clocks {
+			for _, stage := range c.Stages {
+				for _, change := range stage.Changes {
+					if change.Type != "operator_step" || change.After.IsNull() {
+						continue
+					}
+					known = append(known, change.Address)
+					if change.Address != address {
+						continue
+					}
+					var step struct {
+						Title string `json:"title"`
+					}
+					data, err := json.Marshal(change.After)
+					if err != nil {
+						return "", err
+					}
+					err = json.Unmarshal(data, &step)
+					return step.Title, err
+				}
+			}
+		}
+	}
+	return "", hint(fmt.Errorf("confirming: the plan in force has no step %q to be taken", address), "Its steps are: "+strings.Join(known, ", ")+".")
 }
 
 type gatePlace struct{ clock, phase string }

@@ -95,7 +95,7 @@ func (a *app) open(f *projectFlags, command string) (*project, error) {
 	}
 	store := state.NewFile(path)
 	return &project{config: c, engine: &engine.Engine{
-		Program: program{c}, Registry: registry(store), Store: store, Now: time.Now, Version: version,
+		Program: program{c}, Registry: registry(&confirmations{path: path}), Store: store, Now: time.Now, Version: version,
 		Holder: holder(command), Parallelism: f.parallelism, LockTimeout: f.lockTimeout, Validity: f.validity, TakeOver: f.takeOver,
 	}}, nil
 }

@@ -13,20 +13,21 @@ import (
 type Entry struct {
 	At time.Time `json:"at"`
 
-	Turn       *Turn       `json:"turn,omitempty"`
-	Contract   *Contract   `json:"contract,omitempty"`
-	Enter      *Enter      `json:"enter,omitempty"`
-	Done       *Done       `json:"done,omitempty"`
-	Gate       *Gate       `json:"gate,omitempty"`
-	Approve    *Approval   `json:"approve,omitempty"`
-	Begin      *Intent     `json:"begin,omitempty"`
-	Step       *Step       `json:"step,omitempty"`
-	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
-	End        *End        `json:"end,omitempty"`
-	Record     *Record     `json:"record,omitempty"`
-	Forget     *Forget     `json:"forget,omitempty"`
-	Outputs    *Outputs    `json:"outputs,omitempty"`
-	Move       *Move       `json:"move,omitempty"`
+	Turn       *Turn         `json:"turn,omitempty"`
+	Contract   *Contract     `json:"contract,omitempty"`
+	Enter      *Enter        `json:"enter,omitempty"`
+	Done       *Done         `json:"done,omitempty"`
+	Gate       *Gate         `json:"gate,omitempty"`
+	Approve    *Approval     `json:"approve,omitempty"`
+	Confirm    *Confirmation `json:"confirm,omitempty"`
+	Begin      *Intent       `json:"begin,omitempty"`
+	Step       *Step         `json:"step,omitempty"`
+	Checkpoint *Checkpoint   `json:"checkpoint,omitempty"`
+	End        *End          `json:"end,omitempty"`
+	Record     *Record       `json:"record,omitempty"`
+	Forget     *Forget       `json:"forget,omitempty"`
+	Outputs    *Outputs      `json:"outputs,omitempty"`
+	Move       *Move         `json:"move,omitempty"`
 }
 
 // Turn begins a turn.
@@ -128,6 +129,11 @@ func (s *Snapshot) Apply(e Entry) error {
 		s.applyGate(e)
 	case e.Approve != nil:
 		s.Approvals = append(s.Approvals, *e.Approve)
+	case e.Confirm != nil:
+		if s.Confirmations == nil {
+			s.Confirmations = map[string]Confirmation{}
+		}
+		s.Confirmations[e.Confirm.Step] = *e.Confirm
 	case e.Begin != nil:
 		s.Intents[e.Begin.Op] = *e.Begin
 	case e.Step != nil, e.Checkpoint != nil, e.End != nil:

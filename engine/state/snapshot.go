@@ -48,6 +48,8 @@ type Snapshot struct {
 	// Digest identifies the contract.
 	Digest    string     `json:"digest,omitempty"`
 	Approvals []Approval `json:"approvals,omitempty"`
+	// Confirmations are what people have said to have done, by step.
+	Confirmations map[string]Confirmation `json:"confirmations,omitempty"`
 }
 
 // ClockState is where a clock stands.
@@ -112,6 +114,15 @@ type Approval struct {
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 	Note   string    `json:"note,omitempty"`
+}
+
+// Confirmation is a person's word that a step which no machine can take has been
+// taken. Unlike an approval it stays true under another contract.
+type Confirmation struct {
+	Step string    `json:"step"`
+	By   string    `json:"by"`
+	At   time.Time `json:"at"`
+	Note string    `json:"note,omitempty"`
 }
 
 // NewSnapshot returns the state of a migration that has not begun.

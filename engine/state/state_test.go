@@ -22,6 +22,9 @@ func entry(i int) Entry {
 	at := time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC)
 	value := plan.NewValue(cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal(fmt.Sprint("box", i))}))
 	op := fmt.Sprint("op", i/3)
+	if i == 20 {
+		return Entry{At: at, Confirm: &Confirmation{Step: "a step", By: "murphy", At: at}}
+	}
 	switch i % 3 {
 	case 0:
 		return Entry{At: at, Begin: &Intent{Op: op, Address: fmt.Sprint("t.r", i/3), Action: providers.Create, After: value, Resource: Resource{Type: "t", Values: value}}}
@@ -54,7 +57,7 @@ func encoded(t *testing.T, s *Snapshot) string {
 
 func TestReplayEqualsState(t *testing.T) {
 	f, s := fresh(t)
-	for i := range 20 {
+	for i := range 21 {
 		if err := Commit(f, s, entry(i)); err != nil {
 			t.Fatal(err)
 		}
