@@ -50,7 +50,7 @@ func runTrial(ctx context.Context, cmd *cli.Command) error {
 		Keep: cmd.Bool("keep"), Log: log,
 	})
 	if result != nil {
-		if err := printResult(result, cmd.Bool("json"), cmd.Bool("quiet")); err != nil {
+		if err := printResult(result, migration, cmd.Bool("json"), cmd.Bool("quiet")); err != nil {
 			return err
 		}
 		if n := len(result.Report.Faults); n > 0 {
@@ -67,7 +67,7 @@ func migrationOf(cmd *cli.Command, log io.Writer) trial.Migration {
 	return &trial.Mailmove{Recipe: cmd.String("recipe"), Kill: cmd.Bool("kill"), Log: log}
 }
 
-func printResult(result *trial.Result, asJSON, quiet bool) error {
+func printResult(result *trial.Result, migration trial.Migration, asJSON, quiet bool) error {
 	if asJSON {
 		return printReport(result.Report, true)
 	}
@@ -76,15 +76,18 @@ func printResult(result *trial.Result, asJSON, quiet bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Println(row(result))
+	_, err := fmt.Println(row(result, migration))
 	return err
 }
 
 // row is a trial in a line.
-func row(result *trial.Result) string {
+func row(result *trial.Result, migration trial.Migration) string {
 	r := result.Report
 	line := fmt.Sprintf("pairs %d, old %d, actions %d, %.0f s, logins %d p99 %.2f s max %.2f s, without login %.2f s, faults %d", r.Pairs, r.Old,
 		r.Actions, result.Took.Seconds(), r.Logins, r.P99.Seconds(), r.Slowest.Seconds(), r.LongestWithoutLogin().Seconds(), len(r.Faults))
+	if remarks, ok := migration.(fmt.Stringer); ok {
+		line += ", " + remarks.String()
+	}
 	for _, kind := range audit.Kinds() {
 		if n := r.Count(kind); n > 0 {
 			line += fmt.Sprintf(", %s %d", kind, n)

@@ -28,15 +28,22 @@ const (
 	program  = "/usr/local/bin/mailmove"
 	project  = "/root/move" // on the operator's host
 	turnTime = 10 * time.Minute
+	kills    = 6 // so often it is killed at most
+	failures = 5 // after so many failed turns the trial gives up
 )
 
-// Mailmove moves the domain with mailmove and one of its recipes, turn by turn, as cron would.
+// Mailmove moves the domain with mailmove and one of its recipes, turn by turn, as cron would: a turn that fails is
+// followed by another, but not for ever, and it is counted.
 type Mailmove struct {
 	Recipe string    // one that ships with mailmove, or, with a slash in it, the directory of one's own
 	Kill   bool      // kill it at a random instant, again and again
 	Log    io.Writer // what it prints
-	Kills  int       // how often it has been killed
+	kills  int       // how often it has been killed
+	failed int       // how many turns ended with an error
 }
+
+// String says what happened on the way, for the row of the trial.
+func (m *Mailmove) String() string { return fmt.Sprintf("killed %d, failed turns %d", m.kills, m.failed) }
 
 var _ Migration = (*Mailmove)(nil)
 
@@ -64,8 +71,7 @@ func (m *Mailmove) Back(ctx context.Context, l *lab.Lab) error {
 		return err
 	}
 	never := func() (bool, error) { return false, nil }
-	err = m.turns(ctx, host, never, "rollback", "-to-start", "-auto-approve", "-no-color", "-detailed-exitcode")
-	return err
+	return m.turns(ctx, host, never, "rollback", "-to-start", "-auto-approve", "-no-color", "-detailed-exitcode")
 }
 
 // Finish lets the old server go, now that nobody sends any more, and demands that nothing is left to plan.
@@ -100,13 +106,16 @@ func (m *Mailmove) turns(ctx context.Context, host *machine.Host, enough func() 
 	for {
 		status, killed, err := m.turn(ctx, host, command)
 		switch {
-		case err != nil && !killed:
-			return err
-		case killed: // an interrupted rollback is carried on by apply, too
-			if command[0] == "rollback" {
-				command = append([]string{"apply"}, command[2:]...)
-			}
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case killed:
+			m.kills++
 			continue
+		case err != nil && m.failed == failures:
+			return err
+		case err != nil:
+			m.failed++
+			fmt.Fprintln(m.Log, "the turn failed; another is taken")
 		case status == statusDone:
 			return nil
 		}
@@ -124,9 +133,9 @@ func (m *Mailmove) turn(ctx context.Context, host *machine.Host, command []strin
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	argv := append([]string{program, "-chdir=" + project}, command...)
-	if m.Kill {
-		// timeout(1) sends the signal inside the host. Short turns are as likely as long ones, so that the kill falls into
-		// every part of the work, and the longest are long enough to get on.
+	if m.Kill && m.kills < kills {
+		// timeout(1) sends the signal inside the host. Early instants are likelier, so that kills fall on one another's heels,
+		// too, and some come late, so that they fall into every part of the work.
 		after := time.Duration(rand.ExpFloat64() * float64(8*time.Second))
 		argv = append([]string{"timeout", "-s", "KILL", fmt.Sprintf("%.3f", after.Seconds()+0.01)}, argv...)
 	}
@@ -138,8 +147,7 @@ func (m *Mailmove) turn(ctx context.Context, host *machine.Host, command []strin
 	case !errors.As(err, &exit):
 		return 0, false, err
 	case m.Kill && (exit.ExitCode() == 137 || exit.ExitCode() == -1): // 128+SIGKILL, of timeout or of nsenter
-		m.Kills++
-		return 0, true, err
+		return 0, true, nil
 	case exit.ExitCode() == statusPending:
 		return statusPending, false, nil
 	}
