@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"lock-state":   scriptLockState,
 		"unlock-state": scriptUnlockState,
 		"sleep":        scriptSleep,
+		"until":        scriptUntil,
 	}
 	maps.Copy(commands, mailCommands())
 	return commands
@@ -126,11 +128,7 @@ func scriptKill9(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: kill9 PATTERN COMMAND [ARG...]")
 	}
-	program, err := exec.LookPath(args[1])
-	if err != nil {
-		program = findProgram(ts, args[1])
-	}
-	cmd := exec.Command(program, args[2:]...)
+	cmd := exec.Command(findProgram(ts, args[1]), args[2:]...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), append(environ(ts), "PWD="+ts.MkAbs("."))
 	seen := &watcher{pattern: args[0], found: make(chan struct{})}
 	cmd.Stderr, cmd.Stdout = seen, seen
@@ -175,4 +173,24 @@ func scriptSleep(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	time.Sleep(d)
+}
+
+// until PATTERN COMMAND [ARG…] runs a command again and again until its standard
+// output matches.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN COMMAND [ARG...]")
+	}
+	pattern := regexp.MustCompile(args[0])
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		cmd := exec.Command(findProgram(ts, args[1]), args[2:]...)
+		cmd.Dir, cmd.Env = ts.MkAbs("."), environ(ts)
+		out, err := cmd.CombinedOutput()
+		if err == nil && pattern.Match(out) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not say %q; at last it said (%v):\n%s", args[1], args[0], err, out)
+		}
+	}
 }
