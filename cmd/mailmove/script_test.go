@@ -42,24 +42,32 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: scriptCommands(),
+		Condition: func(name string) (bool, error) {
+			if name == "sshd" {
+				return canSSHD()
+			}
+			return false, fmt.Errorf("there is no condition %q", name)
+		},
 	})
 }
 
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"exits":        scriptExits,
-		"kill9":        scriptKill9,
-		"zone":         scriptZone,
-		"zone-fault":   scriptZoneFault,
-		"record":       scriptRecord,
-		"lookup":       scriptLookup,
-		"lines":        scriptLines,
-		"mode":         scriptMode,
-		"damage":       scriptDamage,
-		"lock-state":   scriptLockState,
-		"unlock-state": scriptUnlockState,
-		"sleep":        scriptSleep,
-		"until":        scriptUntil,
+		"exits":            scriptExits,
+		"kill9":            scriptKill9,
+		"zone":             scriptZone,
+		"zone-fault":       scriptZoneFault,
+		"record":           scriptRecord,
+		"lookup":           scriptLookup,
+		"lines":            scriptLines,
+		"mode":             scriptMode,
+		"damage":           scriptDamage,
+		"lock-state":       scriptLockState,
+		"unlock-state":     scriptUnlockState,
+		"sleep":            scriptSleep,
+		"until":            scriptUntil,
+		"sshd":             scriptSSHD,
+		"another-host-key": scriptAnotherHostKey,
 	}
 	maps.Copy(commands, mailCommands())
 	return commands
