@@ -42,18 +42,28 @@ func Lint(outlook providers.Outlook) []providers.Danger {
 type world struct {
 	providers.OutlookPhase
 	byType map[string][]providers.OutlookResource
+	// around is byType of the other clocks, in whichever phase: what one module
+	// instance declares may serve another.
+	around map[string][]providers.OutlookResource
 	// copied are accounts with a mail_copy in this phase or one before it, as
 	// "account from to".
 	copied map[string]bool
 }
 
 func newWorld(outlook providers.Outlook, phase providers.OutlookPhase) *world {
-	w := &world{OutlookPhase: phase, byType: map[string][]providers.OutlookResource{}, copied: map[string]bool{}}
+	w := &world{OutlookPhase: phase, byType: map[string][]providers.OutlookResource{}, around: map[string][]providers.OutlookResource{}, copied: map[string]bool{}}
 	for _, r := range phase.Resources {
 		w.byType[r.Type] = append(w.byType[r.Type], r)
 	}
+	passed := false
 	for _, earlier := range outlook.Phases {
 		if earlier.Clock != phase.Clock {
+			for _, r := range earlier.Resources {
+				w.around[r.Type] = append(w.around[r.Type], r)
+			}
+			continue
+		}
+		if passed {
 			continue
 		}
 		for _, r := range earlier.Resources {
@@ -61,11 +71,14 @@ func newWorld(outlook providers.Outlook, phase providers.OutlookPhase) *world {
 				w.copied[text(r.Values, "account")+" "+r.Provider+" "+text(r.Values, "to")] = true
 			}
 		}
-		if earlier.Phase == phase.Phase {
-			break
-		}
+		passed = earlier.Phase == phase.Phase
 	}
 	return w
+}
+
+// all returns the resources of a type that exist in the phase or may exist around it.
+func (w *world) all(typ string) []providers.OutlookResource {
+	return append(slices.Clip(w.byType[typ]), w.around[typ]...)
 }
 
 // text returns a string attribute, "" if it is null.

@@ -206,7 +206,7 @@ func (w *world) over(handoff providers.OutlookResource) bool {
 // refuse, and the outsider gets a bounce.
 func noTrust(w *world) []providers.Danger {
 	trusts := map[string]bool{}
-	for _, r := range w.byType["mail_trust"] {
+	for _, r := range w.all("mail_trust") {
 		trusts[r.Provider+" "+text(r.Values, "peer")+" "+text(r.Values, "domain")] = true
 	}
 	missing := map[string]bool{}
@@ -235,7 +235,7 @@ func noTrust(w *world) []providers.Danger {
 // noClaim: the hooks that handoffs write to must be there.
 func noClaim(w *world) []providers.Danger {
 	claimed := map[string]bool{}
-	for _, r := range w.byType["mail_claim"] {
+	for _, r := range w.all("mail_claim") {
 		claimed[r.Provider] = true
 	}
 	missing := map[string]bool{}
@@ -278,7 +278,7 @@ func (w *world) comesHome() []providers.OutlookChange {
 // noAccount: there must be somebody to hand an account over to.
 func noAccount(w *world) []providers.Danger {
 	exists := map[string]bool{}
-	for _, r := range w.byType["mail_account"] {
+	for _, r := range w.all("mail_account") {
 		exists[r.Provider+" "+text(r.Values, "address")] = true
 	}
 	var found []providers.Danger

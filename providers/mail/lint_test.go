@@ -124,6 +124,19 @@ func TestLint(t *testing.T) {
 		}, "MAIL-TWO-OWNERS", "murphy@example.com"},
 		{"no trust", func(o *providers.Outlook) { without(o, "mail_trust", newServer) }, "MAIL-NO-TRUST", "provider.x.new does not trust provider.x.old"},
 		{"no claim", func(o *providers.Outlook) { without(o, "mail_claim", oldServer) }, "MAIL-NO-CLAIM", "provider.x.old"},
+		{"claimed and trusted by another module", func(o *providers.Outlook) {
+			root := providers.OutlookPhase{Clock: "root", Phase: "prepare"}
+			for _, r := range o.Phases[0].Resources {
+				if r.Type == "mail_claim" || r.Type == "mail_trust" {
+					root.Resources = append(root.Resources, r)
+				}
+			}
+			for _, server := range []string{oldServer, newServer} {
+				without(o, "mail_claim", server)
+				without(o, "mail_trust", server)
+			}
+			o.Phases = append(o.Phases, root)
+		}, "", ""},
 		{"over", func(o *providers.Outlook) {
 			settle := o.Phases[1]
 			settle.Phase, settle.Changes = "settle", nil

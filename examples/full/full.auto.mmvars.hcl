@@ -1,0 +1,7 @@
+approvers = ["ada", "grace"]
+
+accounts = {
+  murphy = { quota = "20GiB", aliases = ["postmaster"] }
+  office = {}
+  intern = { quota = "512MiB" }
+}
