@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/mailmove/mailmove/engine"
@@ -63,8 +64,8 @@ var examples = map[string]example{
 	},
 }
 
-// Every folder of examples/ is planned as it stands, its servers replaced by
-// embedded ones and its zone's server by one on loopback.
+// Every folder of examples/ is planned as it stands and carried out to its end, its
+// servers replaced by embedded ones and its zone's server by one on loopback.
 func TestExamples(t *testing.T) {
 	folders, err := filepath.Glob("../../examples/*")
 	if err != nil || len(folders) < 3 {
@@ -77,14 +78,29 @@ func TestExamples(t *testing.T) {
 			if !ok {
 				t.Fatalf("the test knows nothing of examples/%s: say what its servers have", name)
 			}
-			planExample(t, folder, fixture, byte(100+2*i))
+			b := newExampleBench(t, folder, fixture, 100+2*i)
+			p := b.plan(t)
+			b.carryOut(t, p)
+			b.audit(t)
 		})
 	}
 }
 
-func planExample(t *testing.T, folder string, fixture example, address byte) {
+// exampleBench is an example with its stand-ins.
+type exampleBench struct {
+	fixture  example
+	engine   *engine.Engine
+	old, new *server.Server
+	path     string // of the state
+	// ahead is how far the engine's clock is ahead.
+	ahead time.Duration
+}
+
+func newExampleBench(t *testing.T, folder string, fixture example, address int) *exampleBench {
+	t.Helper()
 	t.Setenv("EXAMPLE_TOKEN", serverToken)
-	stand := newStandIns(t, fixture, address)
+	b := &exampleBench{fixture: fixture, path: filepath.Join(t.TempDir(), "state.json")}
+	stand := b.standIns(t, address)
 	c, diags := config.Load(config.Options{Dir: folder, Modules: modules(), Schemas: stand, Version: version})
 	for _, d := range diags {
 		t.Errorf("%+v", d)
@@ -92,11 +108,17 @@ func planExample(t *testing.T, folder string, fixture example, address byte) {
 	if diags.HasErrors() {
 		t.FailNow()
 	}
-	e := &engine.Engine{
-		Program: program{c}, Registry: stand, Store: state.NewFile(filepath.Join(t.TempDir(), "state.json")),
-		Now: time.Now, Version: version, Parallelism: 4, Validity: time.Hour,
+	b.engine = &engine.Engine{
+		Program: program{c}, Registry: stand, Store: state.NewFile(b.path), Now: func() time.Time { return time.Now().Add(b.ahead) },
+		Version: version, Holder: holder("test"), Parallelism: 4, Validity: time.Hour,
 	}
-	p, err := e.Plan(t.Context(), engine.Target{})
+	return b
+}
+
+// plan plans the example as it stands.
+func (b *exampleBench) plan(t *testing.T) *plan.Plan {
+	t.Helper()
+	p, err := b.engine.Plan(t.Context(), engine.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,15 +126,108 @@ func planExample(t *testing.T, folder string, fixture example, address byte) {
 	for _, d := range p.Dangers {
 		dangers = append(dangers, d.Code)
 		if d.Severity == providers.Fatal {
-			t.Errorf("%s %s: %s %s", d.Code, d.Address, d.Summary, d.Fix)
+			t.Fatalf("%s %s: %s %s", d.Code, d.Address, d.Summary, d.Fix)
 		}
 	}
-	if got, want := strings.Join(dangers, " "), strings.Join(fixture.dangers, " "); got != want {
+	if got, want := strings.Join(dangers, " "), strings.Join(b.fixture.dangers, " "); got != want {
 		t.Errorf("dangers are %q, want %q", got, want)
 	}
 	if n := handovers(p); n == 0 {
 		t.Error("the plan hands over no account")
 	}
+	return p
+}
+
+// carryOut takes turns until the migration is done. Time passes at once, people
+// approve and confirm whatever they are asked.
+func (b *exampleBench) carryOut(t *testing.T, p *plan.Plan) {
+	t.Helper()
+	for turn := 0; turn < 60; turn++ {
+		report, err := b.engine.Apply(t.Context(), p)
+		if err != nil {
+			t.Fatalf("turn %d: %v", turn, err)
+		}
+		p = nil
+		if report.Done() {
+			t.Logf("done in %d turns and %v", turn+1, b.ahead)
+			return
+		}
+		people := 0
+		for _, clock := range report.Clocks {
+			for _, failure := range clock.Failures {
+				if !strings.Contains(failure.Address, "operator_step.") {
+					t.Fatalf("turn %d: %v", turn, failure)
+				}
+				if err := b.engine.Confirm("Users of POP3 know the day", "ada", ""); err != nil {
+					t.Fatal(err)
+				}
+				// A command reads what people have confirmed when it begins.
+				b.engine.Registry["operator"] = registry(&confirmations{path: b.path})["operator"]
+				people++
+			}
+			if clock.Wait == nil {
+				continue
+			}
+			for _, gate := range clock.Wait.Gates {
+				if gate.Kind == plan.Approval && !gate.Open {
+					if err := b.engine.Approve(t.Context(), clock.Path, clock.Wait.Phase, gate.Name, "ada", ""); err != nil {
+						t.Fatal(err)
+					}
+					people++
+				}
+			}
+		}
+		if people == 0 {
+			b.pass(report.Until())
+		}
+	}
+	t.Fatal("not done after 60 turns")
+}
+
+// pass lets time pass until a moment, ten minutes at least.
+func (b *exampleBench) pass(until time.Time) {
+	b.ahead += max(10*time.Minute, until.Sub(b.engine.Now())+time.Second)
+}
+
+// audit checks that the new server has everybody and the old one nobody any more.
+func (b *exampleBench) audit(t *testing.T) {
+	t.Helper()
+	if p, err := b.engine.Plan(t.Context(), engine.Target{}); err != nil || !p.Empty() {
+		t.Errorf("planning again: %+v, %v; want nothing to do", p, err)
+	}
+	for name := range b.fixture.aliases {
+		if name == "" || name == "cron" {
+			continue
+		}
+		if err := deliverTo(b.new, b.at(name)); err != nil {
+			t.Errorf("the new server refuses %s: %v", b.at(name), err)
+		}
+		if err := deliverTo(b.old, b.at(name)); err == nil {
+			t.Errorf("the old server still takes mail for %s", b.at(name))
+		}
+	}
+	for _, name := range b.fixture.accounts {
+		if inbox := b.old.Folders(b.at(name))[0]; len(inbox.Messages) != 1 {
+			t.Errorf("the old server has %d messages of %s, want the one that was there", len(inbox.Messages), b.at(name))
+		}
+	}
+}
+
+func deliverTo(s *server.Server, to mail.Address) error {
+	client, err := smtp.Dial(s.SMTPAddr())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.SendMail("x@outside.test", []string{string(to)}, strings.NewReader("Subject: x\r\n\r\n.\r\n"))
+}
+
+// at returns an address of the example's domain.
+func (b *exampleBench) at(name string) mail.Address {
+	if strings.Contains(name, "@") {
+		return mail.Address(name)
+	}
+	return mail.Address(name + "@" + b.fixture.domain)
 }
 
 // handovers counts the accounts that a plan leads to the new server.
@@ -130,45 +245,44 @@ func handovers(p *plan.Plan) int {
 	return n
 }
 
-// standIns are the providers, with embedded servers in the place of real ones.
-type standIns = providerTypes
-
-func newStandIns(t *testing.T, fixture example, address byte) standIns {
+// standIns returns the providers, with embedded servers in the place of real ones.
+func (b *exampleBench) standIns(t *testing.T, address int) providerTypes {
 	t.Helper()
-	servers := map[string]*server.Server{}
-	for i, ip := range []string{"198.51.100.10", "198.51.100.20"} {
-		s, err := server.Start(server.NewDisk(), server.Options{Address: fmt.Sprintf("127.79.0.%d", int(address)+i), Token: serverToken})
+	start := func(n int) *server.Server {
+		s, err := server.Start(server.NewDisk(), server.Options{
+			Address: fmt.Sprintf("127.79.0.%d", n), Token: serverToken,
+			Route: func(string) (string, error) { return "127.0.0.1:1", nil }, // nobody is there
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(s.Stop)
-		servers[ip] = s
+		return s
 	}
-	old := servers["198.51.100.10"]
-	old.AddDomain(fixture.domain)
-	at := func(name string) mail.Address {
-		if strings.Contains(name, "@") && name != "" {
-			return mail.Address(name)
+	b.old, b.new = start(address), start(address+1)
+	b.old.AddDomain(b.fixture.domain)
+	for _, name := range b.fixture.accounts {
+		b.old.AddAccount(b.at(name), password, 0)
+		message := server.Message{Date: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), Body: []byte("Subject: old\r\n\r\n.\r\n")}
+		if err := b.old.Fill(b.at(name), "INBOX", []server.Message{message}); err != nil {
+			t.Fatal(err)
 		}
-		return mail.Address(name + "@" + fixture.domain)
 	}
-	for _, name := range fixture.accounts {
-		old.AddAccount(at(name), password, 0)
-	}
-	for name, members := range fixture.aliases {
-		alias := mail.Alias{Address: at(name)}
+	for name, members := range b.fixture.aliases {
+		alias := mail.Alias{Address: b.at(name)}
 		for _, member := range members {
-			alias.Members = append(alias.Members, at(member))
+			alias.Members = append(alias.Members, b.at(member))
 		}
-		old.AddAlias(alias)
+		b.old.AddAlias(alias)
 	}
-	text := "@ 3600 IN SOA ns1 hostmaster 1 3600 600 86400 300\n@ 3600 IN NS ns1\nns1 3600 IN A 198.51.100.53\n" + strings.Join(fixture.zone, "\n") + "\n"
-	zone, err := zoneserver.Start(zoneserver.Config{Zones: map[string]string{fixture.domain + ".": text}})
+	text := "@ 3600 IN SOA ns1 hostmaster 1 3600 600 86400 300\n@ 3600 IN NS ns1\nns1 3600 IN A 198.51.100.53\n" + strings.Join(b.fixture.zone, "\n") + "\n"
+	zone, err := zoneserver.Start(zoneserver.Config{Zones: map[string]string{b.fixture.domain + ".": text}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { zone.Close() })
-	types := registry(nil)
+	types := registry(&confirmations{path: b.path})
+	servers := map[string]*server.Server{"198.51.100.10": b.old, "198.51.100.20": b.new}
 	types["postfix_dovecot"] = mailStandIn{Provider: types["postfix_dovecot"], servers: servers}
 	types["rfc2136"] = zoneStandIn{Provider: types["rfc2136"], address: zone.Address()}
 	return types
