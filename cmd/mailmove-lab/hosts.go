@@ -21,7 +21,6 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "spf", Value: "mark", Usage: "what the new server does with mail that fails SPF: mark or reject"},
 		&cli.DurationFlag{Name: "ttl", Value: time.Hour, Usage: "TTL of the moving domain's records"},
 		&cli.BoolFlag{Name: "spf-both", Usage: "the domain's SPF record names the new server already"},
-		&cli.StringFlag{Name: "users", Value: "virtual", Usage: "how accounts are kept: virtual or system"},
 		&cli.StringFlag{Name: "mailmove", Usage: "install this mailmove program on the operator's host"},
 		&cli.StringFlag{Name: "image-dir", Value: image.DefaultDir, Usage: "where the hosts' image is kept"},
 	}
@@ -29,7 +28,7 @@ func optionFlags() []cli.Flag {
 
 func options(cmd *cli.Command) lab.Options {
 	return lab.Options{
-		SPF: cmd.String("spf"), TTL: cmd.Duration("ttl"), SPFBoth: cmd.Bool("spf-both"), Users: cmd.String("users"),
+		SPF: cmd.String("spf"), TTL: cmd.Duration("ttl"), SPFBoth: cmd.Bool("spf-both"),
 		Mailmove: cmd.String("mailmove"), ImageDir: cmd.String("image-dir"),
 		Progress: func(what string) { fmt.Fprintln(os.Stderr, what) },
 	}

@@ -35,7 +35,6 @@ type values struct {
 	MailServer                    bool // takes submissions and checks SPF
 	IgnoresTTL                    bool
 	RejectsSPF                    bool
-	SystemUsers                   bool
 	TSIG                          TSIG
 	Zones                         []zone
 }
@@ -48,12 +47,11 @@ func (l *Lab) values(r role) values {
 	return values{
 		Name: r.name, FQDN: r.fqdn, Address: r.address, Domain: domain,
 		MovingDomain: MovingDomain, NeighbourDomain: NeighbourDomain,
-		MailServer:  r.name == "old" || r.name == "new",
-		IgnoresTTL:  r.name == "stale",
-		RejectsSPF:  r.name == "new" && l.Options.SPF == "reject",
-		SystemUsers: l.Options.Users == "system",
-		TSIG:        l.TSIG,
-		Zones:       l.zones(),
+		MailServer: r.name == "old" || r.name == "new",
+		IgnoresTTL: r.name == "stale",
+		RejectsSPF: r.name == "new" && l.Options.SPF == "reject",
+		TSIG:       l.TSIG,
+		Zones:      l.zones(),
 	}
 }
 

@@ -43,7 +43,6 @@ const Dir = "/run/mailmove-lab"
 type Options struct {
 	SPF      string        // what new does with mail that fails SPF: "mark" or "reject"
 	TTL      time.Duration // of the records of the moving domain
-	Users    string        // how accounts are kept: "virtual" (passwd-file, one uid) or "system" (/etc/passwd)
 	SPFBoth  bool          // whether the SPF record of the moving domain names the new server already
 	Mailmove string        // a mailmove program to install on op; "" for none
 	ImageDir string        // where the image is kept
@@ -54,9 +53,6 @@ type Options struct {
 func (o Options) Validate() error {
 	if o.SPF != "mark" && o.SPF != "reject" {
 		return fmt.Errorf("spf %q: must be mark or reject", o.SPF)
-	}
-	if o.Users != "virtual" && o.Users != "system" {
-		return fmt.Errorf("users %q: must be virtual or system", o.Users)
 	}
 	if o.TTL < time.Second {
 		return fmt.Errorf("ttl %v: must be a second or more", o.TTL)

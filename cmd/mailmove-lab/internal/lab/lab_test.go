@@ -152,7 +152,6 @@ func TestOptions(t *testing.T) {
 		want   string
 	}{
 		{"spf", func(o *lab.Options) { o.SPF = "softfail" }, "spf \"softfail\": must be mark or reject"},
-		{"users", func(o *lab.Options) { o.Users = "ldap" }, "users \"ldap\": must be virtual or system"},
 		{"ttl", func(o *lab.Options) { o.TTL = time.Millisecond }, "ttl 1ms: must be a second or more"},
 	}
 	for _, tt := range tests {

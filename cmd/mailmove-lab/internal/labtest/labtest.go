@@ -24,7 +24,7 @@ func Main(m *testing.M) {
 
 // Options are those of a lab for tests.
 func Options() lab.Options {
-	return lab.Options{SPF: "mark", TTL: time.Hour, Users: "virtual", ImageDir: image.DefaultDir}
+	return lab.Options{SPF: "mark", TTL: time.Hour, ImageDir: image.DefaultDir}
 }
 
 // NeedRoot skips the test if it may not make hosts.

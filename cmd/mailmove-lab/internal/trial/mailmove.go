@@ -43,7 +43,9 @@ type Mailmove struct {
 }
 
 // String says what happened on the way, for the row of the trial.
-func (m *Mailmove) String() string { return fmt.Sprintf("killed %d, failed turns %d", m.kills, m.failed) }
+func (m *Mailmove) String() string {
+	return fmt.Sprintf("killed %d, failed turns %d", m.kills, m.failed)
+}
 
 var _ Migration = (*Mailmove)(nil)
 

@@ -59,4 +59,7 @@ module "domain" {
 
   ttl   = { normal = {{.Normal}}, moving = {{.Moving}} }
   quiet = "{{.Quiet}}"
+
+  # Traffic of days comes in seconds here.
+  tolerance = 300
 }
