@@ -43,6 +43,8 @@ type Program interface {
 	Gates(at plan.Position, clock, phase string, observed map[string]cty.Value, now time.Time) ([]plan.Reading, error)
 	// Outputs evaluates the outputs.
 	Outputs(at plan.Position, observed map[string]cty.Value) ([]config.Output, error)
+	// Checks evaluates the assertions that stop nothing.
+	Checks(at plan.Position, observed map[string]cty.Value) ([]config.CheckResult, error)
 	// Moves are the renamings since an earlier version of the configuration.
 	Moves() []config.Move
 }

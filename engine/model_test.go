@@ -170,6 +170,10 @@ func (p *program) Outputs(plan.Position, map[string]cty.Value) ([]config.Output,
 	return nil, nil
 }
 
+func (p *program) Checks(plan.Position, map[string]cty.Value) ([]config.CheckResult, error) {
+	return nil, nil
+}
+
 func (p *program) Desired(at plan.Position) (map[string]plan.World, error) {
 	worlds := map[string]plan.World{}
 	for clock, phases := range p.worlds {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/mailmove/mailmove/engine/config"
 	"github.com/mailmove/mailmove/engine/plan"
 	"github.com/mailmove/mailmove/engine/state"
 	"github.com/mailmove/mailmove/providers"
@@ -76,8 +77,23 @@ func (e *Engine) plan(ctx context.Context, s *state.Snapshot, target Target) (_ 
 	if err != nil {
 		return nil, err
 	}
-	p.Dangers = e.dangers(outlook)
+	checks, err := e.Program.Checks(s.Position(), observed)
+	if err != nil {
+		return nil, err
+	}
+	p.Dangers = append(e.dangers(outlook), failedChecks(checks)...)
 	return p, nil
+}
+
+// failedChecks returns the checks that failed, for people: a check stops nothing.
+func failedChecks(checks []config.CheckResult) []plan.Danger {
+	var dangers []plan.Danger
+	for _, c := range checks {
+		if c.Status == config.CheckFailed {
+			dangers = append(dangers, plan.Danger{Code: "CHECK", Severity: providers.Warning, Address: c.Address, Summary: c.Message})
+		}
+	}
+	return dangers
 }
 
 // planner gathers what a plan is made of.

@@ -32,3 +32,9 @@ func (p program) Outputs(at plan.Position, observed map[string]cty.Value) ([]con
 	outputs, diags := p.Config.Outputs(at, observed)
 	return outputs, diags.Err()
 }
+
+// Checks implements [engine.Program].
+func (p program) Checks(at plan.Position, observed map[string]cty.Value) ([]config.CheckResult, error) {
+	results, diags := p.Config.Checks(at, observed)
+	return results, diags.Err()
+}
