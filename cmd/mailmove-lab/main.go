@@ -11,7 +11,22 @@
 //	mailmove-lab install ./mailmove          put a mailmove program on the operator's host
 //	mailmove-lab down                        end it; nothing is left
 //
-// Several labs may be up at once under different names (-name). Package internal/lab describes the hosts.
+// A move by hand, judged:
+//
+//	mailmove-lab seed -accounts 12 -messages 300
+//	mailmove-lab audit -snapshot
+//	mailmove-lab traffic -duration 5m & mailmove-lab users -duration 5m &
+//	mailmove-lab exec op …                   move example.com from old to new
+//	wait; mailmove-lab audit -home new       exits with 1 if anything was lost, doubled or altered
+//
+// The same by itself, in a lab of its own that is gone afterwards, with one line as the result:
+//
+//	mailmove-lab trial -mailmove ./mailmove -ttl 10s -spf reject
+//	mailmove-lab trial -mailmove ./mailmove -ttl 10s -kill
+//	mailmove-lab trial -mailmove ./mailmove -ttl 10s -rollback
+//
+// Several labs may be up at once under different names (-name). Package internal/lab describes the hosts, internal/seed
+// the stores, internal/traffic and internal/users who is at work, internal/audit what is demanded, internal/trial the order.
 package main
 
 import (
