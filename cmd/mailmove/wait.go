@@ -55,6 +55,11 @@ const longestTimer = time.Second
 // sleep waits for the next turn without the lock, and counts down on a terminal.
 func (a *app) sleep(ctx context.Context, p *project, report *engine.Report, o waitOptions) error {
 	next := o.next(report, p.engine.Now())
+	if a.json {
+		if err := a.ui.object(view.Event{At: p.engine.Now().UTC(), Type: "waiting", Until: next.UTC()}); err != nil {
+			return err
+		}
+	}
 	a.ui.note("Waiting until %s. To stop waiting: Ctrl-C; the state keeps everything.", next.Local().Format("2006-01-02 15:04:05"))
 	approvals := a.approvals(p)
 	for {

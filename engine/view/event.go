@@ -25,6 +25,8 @@ type Event struct {
 	Done  int64  `json:"done,omitempty"`
 	Total int64  `json:"total,omitempty"`
 	Unit  string `json:"unit,omitempty"`
+	// Until is when a waiting command takes the next turn.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // WriteEvent writes an event, or whatever else stands for one line, as one line
