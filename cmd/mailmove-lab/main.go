@@ -2,7 +2,7 @@
 // each a host of its own on this machine, that a domain can be moved between while mail pours in and users work.
 //
 // It needs root on a Debian machine with overlayfs and network namespaces. The first `up` installs the hosts' packages
-// with apt into an image below /var/cache/mailmove-lab (half a minute); after that a lab is up in seconds. Nothing of
+// with apt into an image below /var/cache/mailmove-lab (half a minute); after that a lab is up in seconds. Nothing else of
 // the machine is changed, and the hosts' network is connected to nothing.
 //
 //	mailmove-lab up                          start the lab

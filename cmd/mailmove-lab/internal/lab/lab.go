@@ -97,11 +97,14 @@ func Up(ctx context.Context, name string, options Options) (l *Lab, err error) {
 	if _, err := Open(name); err == nil {
 		return nil, fmt.Errorf("lab %s is up: take it down first", name)
 	}
-	if err := Down(ctx, name); err != nil {
-		return nil, fmt.Errorf("clearing what lab %s left: %w", name, err)
-	}
 	if options.Progress == nil {
 		options.Progress = func(string) {}
+	}
+	if err := ensureTools(ctx, options.Progress); err != nil {
+		return nil, err
+	}
+	if err := Down(ctx, name); err != nil {
+		return nil, fmt.Errorf("clearing what lab %s left: %w", name, err)
 	}
 	file, err := image.Ensure(ctx, options.ImageDir, options.Progress)
 	if err != nil {
