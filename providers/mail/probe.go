@@ -181,7 +181,7 @@ func (p probes) dial(ctx context.Context) (*smtp.Client, error) {
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(e.Address, strconv.Itoa(port)))
 	if err != nil {
 		return nil, &providers.Fault{Err: fmt.Errorf("probing %s: %w", p.name(), err), Retry: true,
-			Next: "Check that the server's SMTP port can be reached from here; many networks close port 25. Without a probe, take mail_probe out of the configuration (probe = false in std/live)."}
+			Next: "Check that the server's SMTP port can be reached from here; many networks close port 25. Without a probe, take mail_probe out of the configuration."}
 	}
 	client := smtp.NewClient(conn)
 	client.CommandTimeout, client.SubmissionTimeout = probeTime, probeTime
