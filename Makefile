@@ -2,6 +2,8 @@
 
 GO ?= go
 N ?= 20
+# TTL is what the zone of a trial has: a migration waits for it.
+TTL ?= 20s
 
 .PHONY: help
 help: ## list the targets
@@ -40,14 +42,13 @@ demo: ## a whole migration on this machine, without root, in under a minute
 	$(GO) run ./cmd/mailmove demo
 
 .PHONY: lab
-lab: ## one migration between real servers under live traffic, audited (root)
-	$(GO) run ./cmd/mailmove-lab trial
+lab: build ## one migration between real servers under live traffic, audited (root)
+	bin/mailmove-lab trial -mailmove=bin/mailmove -ttl=$(TTL)
 
 .PHONY: soak
-soak: ## N=20 such migrations, mailmove killed at random instants; one row each (root)
-	@mkdir -p bin && CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/mailmove-lab
+soak: build ## N=20 such migrations, mailmove killed at random instants; one row each (root)
 	@failed=0; i=1; while [ $$i -le $(N) ]; do \
-		bin/mailmove-lab -name soak trial -kill -quiet -seed $$i || failed=$$((failed+1)); i=$$((i+1)); \
+		bin/mailmove-lab -name=soak trial -mailmove=bin/mailmove -ttl=$(TTL) -kill -quiet -seed=$$i || failed=$$((failed+1)); i=$$((i+1)); \
 	done; echo "soak: $(N) trials, $$failed with faults"; [ $$failed -eq 0 ]
 
 .PHONY: bench
