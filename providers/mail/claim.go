@@ -26,7 +26,10 @@ type claim struct{ *Types }
 
 var _ providers.TypedResource[claimValue] = claim{}
 
-func (c claim) Observe(ctx context.Context, _, _ *claimValue) (*claimValue, error) {
+// Observe implements [providers.TypedResource]. The hooks serve all domains that
+// move by way of the server: one that has done with them sees none, though they
+// stay for the others.
+func (c claim) Observe(ctx context.Context, desired, _ *claimValue) (*claimValue, error) {
 	claimer, err := ability[Claimer](c.Types, "be claimed")
 	if err != nil {
 		return nil, err
@@ -35,7 +38,23 @@ func (c claim) Observe(ctx context.Context, _, _ *claimValue) (*claimValue, erro
 	if err != nil || !claimed {
 		return nil, err
 	}
+	if desired == nil {
+		if needed, err := c.needed(ctx); err != nil || needed {
+			return nil, err
+		}
+	}
 	return c.value(), nil
+}
+
+// needed reports whether another domain's migration still needs the hooks: its
+// trust ends before its claim.
+func (c claim) needed(ctx context.Context) (bool, error) {
+	store, ok := providers.As[TrustStore](c.server)
+	if !ok {
+		return false, nil
+	}
+	trusts, err := once(c.cache, "trusts", func() ([]Trust, error) { return store.Trusts(ctx) })
+	return len(trusts) > 0, err
 }
 
 func (c claim) value() *claimValue { return &claimValue{Platform: new(c.server.Platform())} }
@@ -47,6 +66,10 @@ func (c claim) Apply(ctx context.Context, change providers.TypedChange[claimValu
 	}
 	defer c.cache.reset()
 	if change.After == nil {
+		c.cache.reset()
+		if needed, err := c.needed(ctx); err != nil || needed {
+			return outcome(err), nil, err
+		}
 		err = claimer.Unclaim(ctx, change.Op)
 		return outcome(err), nil, err
 	}

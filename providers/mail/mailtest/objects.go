@@ -28,6 +28,17 @@ func testClaim(t *testing.T, b *bench) {
 	if err := does[mail.Claimer](t, b.old()).Unclaim(t.Context(), b.op()); err == nil {
 		t.Error("removing a claim while trust is in force: got no error")
 	}
+	// As an object it is done with, and the hooks stay for who needs them.
+	r, s := b.wrapped[oldName].Resource("mail_claim"), schema("mail_claim")
+	null := cty.NullVal(s.Attributes.Type())
+	claimed := providertest.Observe(t, r, providertest.Value(s, nil), null)
+	providertest.Apply(t, r, providers.Change{Op: b.op(), Action: providers.Remove, Before: claimed, After: null, Last: claimed})
+	if left := providertest.Observe(t, r, null, claimed); !left.IsNull() {
+		t.Errorf("a claim that is done with: observed %#v, want nothing", left)
+	}
+	if still, err := does[mail.Claimer](t, b.old()).Claimed(t.Context()); err != nil || !still {
+		t.Errorf("the hooks are gone (%v) while trust is in force: %v", still, err)
+	}
 }
 
 func testAccounts(t *testing.T, b *bench) {
