@@ -29,6 +29,8 @@ type example struct {
 	accounts []string
 	aliases  map[string][]string
 	zone     []string
+	// more are further domains with their zones; their addresses are given whole.
+	more map[string][]string
 	// dangers are the warnings that its plan has.
 	dangers []string
 }
@@ -54,6 +56,14 @@ var examples = map[string]example{
 			"www 86400 IN A 198.51.100.10",
 		},
 		dangers: []string{"DNS-TTL-LONG", "MAIL-NO-RETURN"},
+	},
+	"hosting": {
+		domain:   "alpha.example",
+		accounts: []string{"info", "ada", "info@beta.example"},
+		aliases:  map[string][]string{"sales": {"ada", "info"}},
+		zone:     []string{"@ 3600 IN MX 10 mail.old.example."},
+		more:     map[string][]string{"beta.example": {"@ 3600 IN MX 10 mail.old.example."}},
+		dangers:  []string{"MAIL-NO-RETURN", "MAIL-NO-RETURN"},
 	},
 	"waves": {
 		domain:   "example.net",
@@ -260,7 +270,6 @@ func (b *exampleBench) standIns(t *testing.T, address int) providerTypes {
 		return s
 	}
 	b.old, b.new = start(address), start(address+1)
-	b.old.AddDomain(b.fixture.domain)
 	for _, name := range b.fixture.accounts {
 		b.old.AddAccount(b.at(name), password, 0)
 		message := server.Message{Date: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), Body: []byte("Subject: old\r\n\r\n.\r\n")}
@@ -275,8 +284,16 @@ func (b *exampleBench) standIns(t *testing.T, address int) providerTypes {
 		}
 		b.old.AddAlias(alias)
 	}
-	text := "@ 3600 IN SOA ns1 hostmaster 1 3600 600 86400 300\n@ 3600 IN NS ns1\nns1 3600 IN A 198.51.100.53\n" + strings.Join(b.fixture.zone, "\n") + "\n"
-	zone, err := zoneserver.Start(zoneserver.Config{Zones: map[string]string{b.fixture.domain + ".": text}})
+	zones := map[string]string{}
+	add := func(domain string, records []string) {
+		b.old.AddDomain(domain)
+		zones[domain+"."] = "@ 3600 IN SOA ns1 hostmaster 1 3600 600 86400 300\n@ 3600 IN NS ns1\nns1 3600 IN A 198.51.100.53\n" + strings.Join(records, "\n") + "\n"
+	}
+	add(b.fixture.domain, b.fixture.zone)
+	for domain, records := range b.fixture.more {
+		add(domain, records)
+	}
+	zone, err := zoneserver.Start(zoneserver.Config{Zones: zones})
 	if err != nil {
 		t.Fatal(err)
 	}
