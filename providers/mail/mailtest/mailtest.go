@@ -37,7 +37,13 @@ type Host interface {
 }
 
 // A Pair is two servers; neither has anything of the domain "example.com".
-type Pair struct{ Old, New Host }
+type Pair struct {
+	Old, New Host
+	// Pace is how long the servers may take to put a route in force.
+	Pace time.Duration
+	// Skip says of tests by name why they are left out.
+	Skip map[string]string
+}
 
 // Domain is the domain of all accounts of the suite.
 const Domain = "example.com"
@@ -79,7 +85,13 @@ func Run(t *testing.T, open func(t testing.TB) Pair) {
 		{"Probe", testProbe},
 		{"Stragglers", testStragglers},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, newBench(t, open(t))) })
+		t.Run(test.name, func(t *testing.T) {
+			pair := open(t)
+			if reason := pair.Skip[test.name]; reason != "" {
+				t.Skip(reason)
+			}
+			test.run(t, newBench(t, pair))
+		})
 	}
 }
 

@@ -93,7 +93,7 @@ func testSentryCommit(t *testing.T, b *bench) {
 func testSentryExpires(t *testing.T, b *bench) {
 	b.prepare(t, "murphy", "office")
 	op := b.op()
-	s := hold(t, b, op, "murphy", time.Second)
+	s := hold(t, b, op, "murphy", b.Pace+time.Second)
 	mustSend(t, b.Old, user("murphy"), "held")
 	wantHome(t, b, b.old(), "murphy")
 	wantState(t, s, op, mail.Expired)
@@ -131,7 +131,7 @@ func testSentryExpires(t *testing.T, b *bench) {
 func testSentryRestart(t *testing.T, b *bench) {
 	b.prepare(t, "murphy", "office")
 	expires, commits := b.op(), b.op()
-	s := hold(t, b, expires, "murphy", time.Second)
+	s := hold(t, b, expires, "murphy", 2*b.Pace+time.Second)
 	hold(t, b, commits, "office", far)
 	if err := s.Commit(t.Context(), commits); err != nil {
 		t.Fatal(err)

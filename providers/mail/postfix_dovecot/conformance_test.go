@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/GehirnInc/crypt/sha512_crypt"
 
@@ -15,7 +16,14 @@ import (
 func TestConformance(t *testing.T) {
 	mailtest.Run(t, func(t testing.TB) mailtest.Pair {
 		b := newLab(t)
-		return mailtest.Pair{Old: &host{b, "old", b.old}, New: &host{b, "new", b.new}}
+		// The suite's folders have names with slashes, which Maildir++ cannot hold
+		// below its own separator.
+		for _, name := range []string{"old", "new"} {
+			b.exec(name, "printf 'namespace inbox {\n  separator = /\n}\n' >/etc/dovecot/conf.d/98-test.conf && doveadm reload")
+		}
+		return mailtest.Pair{Old: &host{b, "old", b.old}, New: &host{b, "new", b.new}, Pace: 20 * time.Second, Skip: map[string]string{
+			"Probe": "the operator's host of the lab is a namespace of its own: probing from there is part of the trials",
+		}}
 	})
 }
 

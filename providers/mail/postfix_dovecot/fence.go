@@ -34,10 +34,19 @@ func (f fencer) Claim(ctx context.Context, epoch providers.Epoch) error {
 	if !validLineage.MatchString(s.env.Lineage) {
 		return fmt.Errorf("claiming %v: the lineage %q is not plain", s.runner, s.env.Lineage)
 	}
+	before := s.held()
+	s.hold(&epoch)
+	err := s.mark(ctx)
+	if err != nil {
+		s.hold(before)
+	}
+	return err
+}
+
+func (s *System) hold(epoch *providers.Epoch) {
 	s.mu.Lock()
-	s.epoch = &epoch
-	s.mu.Unlock()
-	return s.mark(ctx)
+	defer s.mu.Unlock()
+	s.epoch = epoch
 }
 
 // mark raises the mark on a server that is claimed.

@@ -188,7 +188,8 @@ func TestHandoff(t *testing.T) {
 func TestDeadMansTimer(t *testing.T) {
 	b, _ := prepared(t, 3, 3)
 	ctx := t.Context()
-	b.must(b.begin(ctx, "late", murphy, b.old, b.new, 5*time.Second))
+	// Long enough to put the routes in force, by which it begins.
+	b.must(b.begin(ctx, "late", murphy, b.old, b.new, 25*time.Second))
 	b.send("198.51.100.10", "a@sender.example", string(murphy), "held-late")
 	if a := <-b.parkedLogin("198.51.100.10", string(murphy)); !strings.HasPrefix(a, "in ") {
 		t.Error("a login that waited until the timer: ", a)
@@ -200,6 +201,13 @@ func TestDeadMansTimer(t *testing.T) {
 		t.Errorf("the handoff is %s, %v", state, err)
 	}
 	b.eventually("held mail is at home after the timer", func() bool { return b.stored("old", string(murphy), "held-late") == 1 })
+	// What comes late must not make anybody wait whom no timer would free.
+	if err := b.old.SetLogins(ctx, "late", one(murphy, mail.Login{Mode: mail.Parked})); !errors.Is(err, mail.ErrExpired) {
+		t.Errorf("parking after the timer returned %v, want ErrExpired", err)
+	}
+	if err := b.old.SetRoutes(ctx, "late", one(murphy, mail.Route{Mode: mail.Hold})); !errors.Is(err, mail.ErrExpired) {
+		t.Errorf("holding after the timer returned %v, want ErrExpired", err)
+	}
 	routes, err := b.old.Routes(ctx, []mail.Address{murphy})
 	if err != nil || routes[murphy].Mode != mail.Local {
 		t.Errorf("the route after the timer is %v, %v", routes, err)

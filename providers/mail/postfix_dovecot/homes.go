@@ -30,6 +30,10 @@ var (
 // left is the mode of route and login that only a commit makes (doc.go).
 const left = "left"
 
+// expiredStatus is the status of homes.sh when an account of a handoff shall wait
+// and no timer would free it.
+const expiredStatus = 76
+
 // homes runs a command of homes.sh.
 func (s *System) homes(ctx context.Context, doing string, lines []string, args ...string) (string, error) {
 	var input string
@@ -43,6 +47,9 @@ func (s *System) homes(ctx context.Context, doing string, lines []string, args .
 	res, err := s.runner.Run(ctx, remote.Command{Name: doing, Script: homesScript, Args: args, Stdin: []byte(input)})
 	if exit, ok := errorAs[*remote.ExitError](err); ok && exit.Status == staleStatus && epoch != nil {
 		return "", s.stale(*epoch, string(res.Stdout))
+	}
+	if exit, ok := errorAs[*remote.ExitError](err); ok && exit.Status == expiredStatus {
+		return "", &mail.OutcomeError{Outcome: providers.NotApplied, Err: mail.ErrExpired}
 	}
 	return strings.TrimSpace(string(res.Stdout)), refusal(err)
 }
@@ -104,7 +111,7 @@ func (s *System) SetRoutes(ctx context.Context, op string, routes map[mail.Addre
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err := s.homes(ctx, "set routes", lines, "routes")
+	_, err := s.homes(ctx, "set routes", lines, "routes", op)
 	return err
 }
 
@@ -148,7 +155,7 @@ func (s *System) SetLogins(ctx context.Context, op string, logins map[mail.Addre
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err = s.homes(ctx, "set logins", lines, "logins")
+	_, err = s.homes(ctx, "set logins", lines, "logins", op)
 	return err
 }
 

@@ -25,11 +25,11 @@ func TestInterruptedCommands(t *testing.T) {
 	ctx := t.Context()
 	for i := range 20 {
 		after := time.Duration(i*8+2) * time.Millisecond
-		b.killed(after, "murphy@example.com hold - 0\n", "routes")
-		b.killed(after, "murphy@example.com murphy@example.com parked - - 0 0\n", "logins")
-		b.killed(after, "murphy@example.com left 198.51.100.20 10525\n", "routes")
-		b.killed(after, "murphy@example.com local - 0\n", "routes")
-		b.killed(after, "murphy@example.com murphy@example.com open - - 0 0\n", "logins")
+		b.killed(after, "murphy@example.com hold - 0\n", "routes test")
+		b.killed(after, "murphy@example.com murphy@example.com parked - - 0 0\n", "logins test")
+		b.killed(after, "murphy@example.com left 198.51.100.20 10525\n", "routes test")
+		b.killed(after, "murphy@example.com local - 0\n", "routes test")
+		b.killed(after, "murphy@example.com murphy@example.com open - - 0 0\n", "logins test")
 		// Nobody is refused meanwhile.
 		b.send("198.51.100.10", "a@sender.example", string(office), fmt.Sprintf("office-%d", i))
 		b.send("198.51.100.10", "a@sender.example", string(murphy), fmt.Sprintf("murphy-%d", i))
@@ -60,11 +60,11 @@ func TestInterruptedCommit(t *testing.T) {
 	b, _ := prepared(t, 3, 3)
 	ctx := t.Context()
 	decided := map[mail.HandoffState]int{}
-	for i := range 16 {
+	for i, after := range []int{2, 6, 10, 14, 18, 30, 60} {
 		op := fmt.Sprintf("op%d", i)
 		b.must(b.old.Arm(ctx, op, murphy, b.new.Endpoint(), 5*time.Minute))
 		b.must(b.old.SetLogins(ctx, op, one(murphy, mail.Login{Mode: mail.Parked})))
-		b.killed(time.Duration(i*10+2)*time.Millisecond, "", "commit "+op)
+		b.killed(time.Duration(after)*time.Millisecond, "", "commit "+op)
 		state, err := b.old.Handoff(ctx, op)
 		b.must(err)
 		decided[state]++

@@ -15,8 +15,8 @@
 #	fence LINEAGE NUMBER HOLDER
 #	check               only looks at the epoch
 #	trust PEER DOMAIN on|off
-#	routes              standard input: ADDRESS MODE HOST PORT
-#	logins              standard input: ADDRESS LOGIN MODE HOST NAME IMAP POP3
+#	routes OP           standard input: ADDRESS MODE HOST PORT
+#	logins OP           standard input: ADDRESS LOGIN MODE HOST NAME IMAP POP3
 #	arm OP SECONDS      standard input: a routes line and a logins line, as after commit;
 #	                    prints armed, committed, or busy if an earlier one was just completed
 #	commit OP           prints committed or expired
@@ -359,6 +359,44 @@ empty() {
 
 # --- commands ---------------------------------------------------------------
 
+# in_time OP ADDRESS...: if OP is that of a handoff, each account has one that is
+# neither decided nor overdue. A slow operator must not make somebody wait whom
+# no timer would free.
+in_time() {
+	op=$1
+	shift
+	[ -e "$homes/handoffs/$op/deadline" ] || return 0
+	for address in "$@"; do
+		armed=
+		for handoff in $(handoffs_of "$address"); do
+			if [ ! -e "$handoff/decision" ] && [ -e "$handoff/deadline" ] && ! overdue "$handoff"; then armed=yes; fi
+		done
+		if [ -z "$armed" ]; then
+			echo expired
+			exit 76
+		fi
+	done
+}
+
+# handoffs_of ADDRESS: the directories of its handoffs. Their names hold no blanks.
+handoffs_of() {
+	grep -rlF --include=routes -e "$1 " "$homes/handoffs" | while read -r file; do
+		[ "$(cut -d ' ' -f 1 "$file")" != "$1" ] || echo "${file%/routes}"
+	done
+}
+
+set_routes_in_time() {
+	# shellcheck disable=SC2046 # addresses hold no blanks
+	in_time "$1" $(awk '$2 == "hold" { print $1 }' "$work/input")
+	set_routes
+}
+
+set_logins_in_time() {
+	# shellcheck disable=SC2046 # addresses hold no blanks
+	in_time "$1" $(awk '$3 == "parked" { print $1 }' "$work/input")
+	set_logins
+}
+
 set_routes() {
 	cp "$homes/routes" "$work/routes_before" 2>/dev/null || : >"$work/routes_before"
 	merge routes 2 <"$work/input"
@@ -370,7 +408,7 @@ set_routes() {
 routes() {
 	cat >"$work/input"
 	awk '{ print $1 }' "$work/input" >"$work/addresses"
-	locked set_routes
+	locked set_routes_in_time "$1"
 	settle
 	awk '$2 != "local" { print $1 }' "$work/input" >"$work/moved"
 	if [ -s "$work/moved" ]; then
@@ -392,7 +430,7 @@ set_logins() {
 logins() {
 	cat >"$work/input"
 	awk '$3 != "open" { print $2 }' "$work/input" >"$work/logins"
-	locked set_logins
+	locked set_logins_in_time "$1"
 	if [ -s "$work/logins" ]; then empty; fi
 }
 
@@ -449,15 +487,6 @@ finish() {
 	date +%s | put "$1/done"
 }
 
-# others OP ADDRESS: handoffs of the account under another op.
-others() {
-	for other in "$homes"/handoffs/*/routes; do
-		other=${other%/routes}
-		[ "${other##*/}" != "$1" ] || continue
-		[ "$(cut -d ' ' -f 1 "$other/routes" 2>/dev/null)" != "$2" ] || echo "$other"
-	done
-}
-
 arm_locked() {
 	handoff=$homes/handoffs/$1
 	mkdir -p "$handoff"
@@ -469,7 +498,8 @@ arm_locked() {
 	expired) rm -f "$handoff/done" ;;
 	esac
 	read -r address _ <"$work/input"
-	for other in $(others "$1" "$address"); do
+	for other in $(handoffs_of "$address"); do
+		[ "$other" != "$handoff" ] || continue
 		if [ "$(cat "$other/decision" 2>/dev/null)" = committed ] && [ ! -e "$other/done" ]; then
 			finish "$other"
 			echo busy
@@ -569,7 +599,7 @@ case $command in
 fence) locked fence_locked "$@" ;;
 check) check_epoch ;;
 trust) locked set_trust "$@" ;;
-routes | logins) "$command" ;;
+routes | logins) "$command" "$1" ;;
 arm)
 	cat >"$work/input"
 	locked arm_locked "$@"
