@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path"
 	"strconv"
@@ -28,9 +29,39 @@ type store struct {
 	items []string
 }
 
-// stores asks Dovecot where stores are. It does not open them: that would make
-// files in a store that is not yet in use.
+// stores tells where stores are, which is asked once until Refresh.
 func (s *System) stores(ctx context.Context, accounts []mail.Address) (map[mail.Address]store, error) {
+	known := map[mail.Address]store{}
+	var unknown []mail.Address
+	s.mu.Lock()
+	for _, a := range accounts {
+		if st, ok := s.stored[a]; ok {
+			known[a] = st
+		} else {
+			unknown = append(unknown, a)
+		}
+	}
+	s.mu.Unlock()
+	if len(unknown) == 0 {
+		return known, nil
+	}
+	found, err := s.findStores(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(known, found)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored == nil {
+		s.stored = map[mail.Address]store{}
+	}
+	maps.Copy(s.stored, found)
+	return known, nil
+}
+
+// findStores asks Dovecot where stores are. It does not open them: that would make
+// files in a store that is not yet in use.
+func (s *System) findStores(ctx context.Context, accounts []mail.Address) (map[mail.Address]store, error) {
 	l, err := s.look(ctx)
 	if err != nil {
 		return nil, err

@@ -57,11 +57,37 @@
 // the new map was in place. Each version of our map has a number; SetRoutes sends
 // probe messages, each to an address of its own, until one has gone the way of the
 // new number, and then waits for the deliveries that had begun. It takes up to
-// ten seconds for any number of addresses.
+// ten seconds for any number of addresses. Ending trivial-rewrite would be quicker
+// and is wrong: a process that has not served anybody yet counts as failed, and
+// Postfix' master stops the service for a minute.
 //
-// # What is left to the administrator
+// # What the server does by itself
 //
-// SQL and LDAP back ends, Dovecot 2.4, and passwd-files that are looked up by
-// anything but the whole address are refused with a sentence. The passwords of
-// proxied logins are checked here against the hash as it was at the handoff.
+// The tables below /var/lib/mailmove/homes are the truth, and maps and passwd-files
+// follow from them. A handoff has a directory there; its file "decision" is made
+// by rename under the lock that every command takes, and is the commit. After it
+// the server goes on alone: the command that committed has made the logins before
+// it returned, leaves a process behind for the mail, and cron looks each minute
+// for what is overdue or undone.
+//
+// # Passwords
+//
+// Where an account is not at home its password is checked against the hash that
+// this server has, and PutAccounts makes the copies in the passwd-files anew. So a
+// password that is changed at the home is right for proxied logins as soon as the
+// credential has been put here too. Nothing of ours ever says nopassword: whoever
+// else asks Dovecot about a password would believe it.
+//
+// # Copying
+//
+// Rsync carries the files of a Maildir, and so keeps UIDs, flags, keywords, dates,
+// UIDLs and subscriptions; dsync carries what Dovecot sees, and Sieve scripts go by
+// rsync then too. Neither needs a way from one server to the other: the operator
+// joins a port on the one's loopback to a process on the other.
+//
+// # What is refused
+//
+// With a sentence: SQL and LDAP back ends, Dovecot 2.4, maps that are not files,
+// passwd-files that are looked up by anything but the whole address, and accounts
+// of the system (PAM), which cannot be listed and made yet.
 package postfix_dovecot

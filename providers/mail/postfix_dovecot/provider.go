@@ -95,6 +95,7 @@ type System struct {
 
 	mu     sync.Mutex
 	layout *layout
+	stored map[mail.Address]store
 	epoch  *providers.Epoch // nil until a turn is taken
 }
 
@@ -119,7 +120,7 @@ func (s *System) Endpoint() mail.Endpoint { return s.endpoint }
 // Refresh implements [providers.Refresher].
 func (s *System) Refresh() {
 	s.mu.Lock()
-	s.layout = nil
+	s.layout, s.stored = nil, nil
 	s.mu.Unlock()
 	s.Types.Refresh()
 }

@@ -307,7 +307,7 @@ derive_login() {
 		[ "$3" != proxied ] || door kept "$service" "$login" "$login:$hash:::::: mailmove=kept"
 	done
 	case $3 in
-	closed) : >"$doors/closed/smtp/$login" && door closed smtp "$login" "$login:" ;;
+	closed) door closed smtp "$login" "$login:" ;;
 	parked) shut kept "$login" && shut away "$login" ;;
 	left) shut kept "$login" ;;
 	esac
