@@ -79,6 +79,8 @@ func Run(t *testing.T, open func(t testing.TB) Pair) {
 		{"CopyAside", testCopyAside},
 		{"CopyRefusesAStoreInUse", testCopyInUse},
 		{"Handoff", testHandoff},
+		{"HandoffBatch", testHandoffBatch},
+		{"HandoffBatchInterrupted", testHandoffBatchInterrupted},
 		{"HandoffUnderTraffic", testHandoffUnderTraffic},
 		{"HandoffInterrupted", testHandoffInterrupted},
 		{"MailmoveGoneAfterCommit", testGoneAfterCommit},
