@@ -9,7 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/lab"
@@ -188,11 +190,25 @@ func (r *Report) judgeHosts(ctx context.Context, l *lab.Lab) error {
 				return fmt.Errorf("reading bounces: %w", err)
 			}
 			for _, file := range files {
-				r.fault(Bounced, "", "to %s: %s", name, file.Name())
+				text, err := os.ReadFile(filepath.Join(path, file.Name()))
+				if err != nil {
+					return fmt.Errorf("reading bounces: %w", err)
+				}
+				r.fault(Bounced, "", "to %s: %s", name, reason(text))
 			}
 		}
 	}
 	return nil
+}
+
+// reason returns what a bounce says of its cause (RFC 3464 section 2.3.6), or all of it if it says nothing.
+func reason(bounce []byte) string {
+	_, report, found := bytes.Cut(bounce, []byte("\nDiagnostic-Code:"))
+	if !found {
+		return string(bounce)
+	}
+	first, _, _ := bytes.Cut(report, []byte("\n\n"))
+	return strings.Join(strings.Fields(string(first)), " ")
 }
 
 // shown is how many faults of a kind are printed.
