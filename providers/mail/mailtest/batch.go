@@ -71,12 +71,16 @@ func testHandoffBatchInterrupted(t *testing.T, b *bench) {
 	names := []string{"a", "b", "c"}
 	b.prepare(t, names...)
 	plain := map[string]providers.System{oldName: b.wrapped[oldName], newName: b.wrapped[newName]}
-	for at := 0; ; at += 2 {
-		home := []string{"new", "old"}[at/2%2]
+	stride := 2
+	if b.Pace > 0 { // a sample of the calls
+		stride = 8
+	}
+	for at := 0; ; at += stride {
+		home := []string{"new", "old"}[at/stride%2]
 		for _, name := range names {
 			b.handoff(t, name, map[string]string{"new": "old", "old": "new"}[home])
 		}
-		f := &faults{kind: []fault{crashBefore, crashAfter}[at/4%2], at: at}
+		f := &faults{kind: []fault{crashBefore, crashAfter}[at/stride/2%2], at: at}
 		ops := map[string]string{}
 		for _, name := range names {
 			ops[name] = b.op()
