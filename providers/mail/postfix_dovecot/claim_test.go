@@ -5,6 +5,7 @@ import (
 )
 
 func TestClaimAndUnclaim(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 2, 3)
 	files := "cat /etc/postfix/main.cf /etc/postfix/master.cf; doveconf -n | grep -v '^#'; ls /etc/cron.d /etc/dovecot/conf.d"
 	before := b.exec("old", files)

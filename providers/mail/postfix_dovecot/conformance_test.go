@@ -14,6 +14,8 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
+	long(t)
 	mailtest.Run(t, func(t testing.TB) mailtest.Pair {
 		b := newLab(t)
 		// The suite's folders have names with slashes, which Maildir++ cannot hold

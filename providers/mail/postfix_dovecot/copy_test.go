@@ -8,6 +8,7 @@ import (
 
 // A copy is proved, is repeated at no cost, and its proof finds what was altered.
 func TestCopyAndCompare(t *testing.T) {
+	t.Parallel()
 	b, list := prepared(t, 3, 40)
 	ctx := t.Context()
 	for i, method := range []mail.Method{mail.Rsync, mail.Dsync} {

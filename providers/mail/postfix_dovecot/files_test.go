@@ -139,6 +139,7 @@ func TestLayout(t *testing.T) {
 		{"sql", postfix + "===\npassdb {\n  args = /etc/dovecot/dovecot-sql.conf.ext\n  driver = sql\n}\n", `passdb "sql"`},
 		{"by local part", postfix + "===\n" + strings.Replace(users, "%u", "%n", 1), "looked up by %n"},
 		{"a file for each domain", postfix + "===\n" + strings.Replace(users, "/users", "/%d", 1), "not one file"},
+		{"changed login names", postfix + "===\nauth_username_format = %Ln\n" + users, "auth_username_format = %Ln"},
 		{"sdbm", strings.Replace(postfix, "=hash", "=sdbm", 1) + "===\n" + users, `type "sdbm"`},
 		{"no passdb", postfix + "===\n", "no passdb"},
 		{"half a section", postfix + "===\npassdb {\n", "does not end"},

@@ -83,6 +83,7 @@ func (b *bench) parkedLogin(server, user string) chan string {
 }
 
 func TestHandoff(t *testing.T) {
+	t.Parallel()
 	b, _ := prepared(t, 3, 20)
 	ctx := t.Context()
 
@@ -186,6 +187,8 @@ func TestHandoff(t *testing.T) {
 }
 
 func TestDeadMansTimer(t *testing.T) {
+	t.Parallel()
+	long(t)
 	b, _ := prepared(t, 3, 3)
 	ctx := t.Context()
 	// Long enough to put the routes in force, by which it begins.

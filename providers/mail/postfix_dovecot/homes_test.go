@@ -115,6 +115,7 @@ func (b *bench) loginAs(server, user, password string) string {
 }
 
 func TestAccountsOfOneServerOnAnother(t *testing.T) {
+	t.Parallel()
 	b, list := prepared(t, 3, 3)
 	ctx := t.Context()
 	got, err := b.new.Accounts(ctx, domain)

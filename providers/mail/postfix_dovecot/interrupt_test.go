@@ -21,6 +21,8 @@ func (b *bench) killed(after time.Duration, input, args string) {
 // A command that is killed at any instant leaves servers that work, and the next
 // one goes on.
 func TestInterruptedCommands(t *testing.T) {
+	t.Parallel()
+	long(t)
 	b, _ := prepared(t, 3, 3)
 	ctx := t.Context()
 	for i := range 20 {
@@ -57,6 +59,8 @@ func TestInterruptedCommands(t *testing.T) {
 // A commit that is killed at any instant is decided or not, and the server
 // completes it in either case.
 func TestInterruptedCommit(t *testing.T) {
+	t.Parallel()
+	long(t)
 	b, _ := prepared(t, 3, 3)
 	ctx := t.Context()
 	decided := map[mail.HandoffState]int{}
@@ -96,6 +100,7 @@ func TestInterruptedCommit(t *testing.T) {
 }
 
 func TestOvertakenOperator(t *testing.T) {
+	t.Parallel()
 	b := newLab(t)
 	ctx := t.Context()
 	first, second := b.old, New(b.old.runner, b.old.endpoint, b.old.env)

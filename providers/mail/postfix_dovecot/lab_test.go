@@ -21,6 +21,14 @@ import (
 	"github.com/mailmove/mailmove/providers/remote"
 )
 
+// long leaves a test out that takes many minutes, unless it is asked for.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MAILMOVE_TEST_LONG") == "" {
+		t.Skip("MAILMOVE_TEST_LONG is not set: left out, since every change of a route takes real servers up to ten seconds")
+	}
+}
+
 // A bench is a lab with two real mail servers, reached from its operator's host.
 type bench struct {
 	t        testing.TB

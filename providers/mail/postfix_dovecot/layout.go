@@ -101,6 +101,9 @@ func mapType(typ string) (string, error) {
 
 // findUsers finds where accounts are kept: the first passdb that is not ours.
 func (l *layout) findUsers() error {
+	if f := find(l.dovecot, "auth_username_format"); f != "" && f != "%u" && f != "%Lu" {
+		return providers.Faultf(unsupported, "Dovecot changes login names by auth_username_format = %s", f)
+	}
 	for _, s := range l.dovecot {
 		if s.name != "passdb" {
 			continue

@@ -28,12 +28,13 @@ setting() { sed -n "s/^$1=//p" "$homes/settings"; }
 # in_force: Dovecot uses our passdbs, shown by one of an account that is nobody's.
 in_force() {
 	[ -d "$doors/away/imap" ] || return 1
-	echo 'mailmove-look:{PLAIN}mailmove-look::::::' >"$doors/away/imap/mailmove-look"
-	chgrp "$(setting auth_group)" "$doors/away/imap/mailmove-look"
-	chmod 640 "$doors/away/imap/mailmove-look"
+	door=$doors/away/imap/mailmove-look@mailmove.invalid
+	echo 'mailmove-look@mailmove.invalid:{PLAIN}mailmove-look::::::' >"$door"
+	chgrp "$(setting auth_group)" "$door"
+	chmod 640 "$door"
 	found=0
-	doveadm auth test -x service=imap mailmove-look mailmove-look >/dev/null 2>&1 || found=1
-	rm -f "$doors/away/imap/mailmove-look"
+	doveadm auth test -x service=imap mailmove-look@mailmove.invalid mailmove-look >/dev/null 2>&1 || found=1
+	rm -f "$door"
 	return "$found"
 }
 
