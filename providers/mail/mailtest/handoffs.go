@@ -203,7 +203,7 @@ func testHandoffInterrupted(t *testing.T, b *bench) {
 	}
 	for _, home := range []string{"new", "old"} {
 		for i, kind := range kinds {
-			for at := i * stride / 2; ; at += stride {
+			for at := i * (stride / 2); ; at += stride {
 				back := map[string]string{"new": "old", "old": "new"}[home]
 				b.handoff(t, "murphy", back)
 				if !interrupt(t, b, home, kind, at) {
