@@ -27,7 +27,7 @@ type message struct {
 }
 
 func newMessage(random *rand.Rand, s *source, marker string) *message {
-	m := &message{marker: marker, recipients: recipients(random, s.population)}
+	m := &message{marker: marker, recipients: recipients(random, s.population, s.users)}
 	if s.users {
 		users := writers(s.population)
 		m.user = &users[random.IntN(len(users))]
@@ -68,8 +68,9 @@ func writers(p *people.Population) []people.Account {
 	return open
 }
 
-// recipients chooses one of the ways to address somebody.
-func recipients(random *rand.Rand, p *people.Population) []string {
+// recipients chooses one of the ways to address somebody. Users do not write to the neighbour: both servers take its domain
+// for their own and each knows one of its accounts only, so that the old account cannot be reached from the new server.
+func recipients(random *rand.Rand, p *people.Population, users bool) []string {
 	accounts := writers(p)
 	someone := accounts[random.IntN(len(accounts))]
 	tagged := fmt.Sprintf("%s+t%d@%s", someone.Local, random.IntN(100), someone.Domain)
@@ -92,7 +93,7 @@ func recipients(random *rand.Rand, p *people.Population) []string {
 		return []string{fmt.Sprintf("unknown%d%s", random.IntN(1000), at)}
 	case n < 94: // the same person by several names: one copy for each address that is left after expansion
 		return []string{someone.Address(), tagged, alias + at}
-	case n < 97:
+	case n < 97 || users:
 		return []string{someone.Address(), accounts[random.IntN(len(accounts))].Address(), "team" + at}
 	default:
 		return []string{"nora@" + lab.NeighbourDomain}
