@@ -70,7 +70,7 @@ func testHandoff(t *testing.T, b *bench) {
 // traffic sends to an account by both servers and logs in and files mail, until
 // stopped. It notes what was acknowledged.
 type traffic struct {
-	stop    chan struct{}
+	stop    func()
 	done    sync.WaitGroup
 	mu      sync.Mutex
 	sent    []string
@@ -79,14 +79,19 @@ type traffic struct {
 }
 
 func startTraffic(t testing.TB, b *bench, name string) *traffic {
-	tr := &traffic{stop: make(chan struct{})}
+	ended := make(chan struct{})
+	tr := &traffic{stop: sync.OnceFunc(func() { close(ended) })}
+	t.Cleanup(func() { // also after a failure
+		tr.stop()
+		tr.done.Wait()
+	})
 	loop := func(f func(i int)) {
 		tr.done.Go(func() {
 			for i := 0; ; i++ {
 				select {
-				case <-tr.stop:
+				case <-ended:
 					return
-				case <-time.After(5 * time.Millisecond):
+				case <-time.After(5*time.Millisecond + b.Pace/100):
 					f(i)
 				}
 			}
@@ -149,7 +154,7 @@ func (tr *traffic) more(t testing.TB, n int) {
 // audit ends the traffic and finds every acknowledged message once.
 func (tr *traffic) audit(t testing.TB, b *bench, name string) {
 	t.Helper()
-	close(tr.stop)
+	tr.stop()
 	tr.done.Wait()
 	within(t, "all that was sent", func() bool {
 		v := read(t, b.Old, user(name))
