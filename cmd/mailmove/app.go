@@ -85,7 +85,7 @@ plan that was reviewed, over minutes or weeks, through crashes, and back again i
 		Commands: []*cli.Command{
 			a.validateCommand(), a.fmtCommand(), a.planCommand(), a.showCommand(), a.applyCommand(), a.statusCommand(),
 			a.approveCommand(), a.rollbackCommand(), a.outputCommand(), a.stateCommand(), a.graphCommand(),
-			a.providersCommand(), a.versionCommand(),
+			a.providersCommand(), a.demoCommand(), a.versionCommand(),
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			if name := cmd.Args().First(); name != "" {

@@ -22,6 +22,7 @@ type projectFlags struct {
 	lockTimeout    time.Duration
 	validity       time.Duration
 	takeOver       bool
+	dir            string // "" is the current folder
 }
 
 // configFlags say what to read.
@@ -71,7 +72,7 @@ type project struct {
 // load reads the configuration and prints what is wrong with it.
 func (a *app) load(f *projectFlags) (*config.Config, error) {
 	options := config.Options{
-		Dir: ".", Modules: modules(), Schemas: registry(nil), Vars: f.vars, VarFiles: f.varFiles,
+		Dir: f.dir, Modules: modules(), Schemas: registry(nil), Vars: f.vars, VarFiles: f.varFiles,
 		Environ: a.environ, Version: version,
 	}
 	c, diags := config.Load(options)
