@@ -553,6 +553,9 @@ func verdict(schemas plan.Schemas, j job, r result) (providers.Outcome, error) {
 		return unless(r, "it is not there")
 	}
 	schema, _ := schemas(j.typ)
+	if schema.Recurring && r.outcome == providers.Applied {
+		return providers.Applied, nil // it was, and has drifted since, as its type does
+	}
 	if differs := schema.Differs(after, r.value); len(differs) > 0 {
 		return unless(r, fmt.Sprintf("it reads back with another %s", differs[0]))
 	}

@@ -54,14 +54,15 @@ type world struct {
 	points int
 	fault  func(point int) bool
 	// onEffect runs before an effect.
-	onEffect func(name string)
-	// drift is run once, between observations.
+	onEffect    func(name string)
 	unreachable map[string]bool
-	epoch       int64
+	// fickle things are never seen in the colour they were given.
+	fickle map[string]bool
+	epoch  int64
 }
 
 func newWorld(names ...string) *world {
-	w := &world{things: map[string]string{}, ops: map[string]int{}, unreachable: map[string]bool{}, fault: func(int) bool { return false }}
+	w := &world{things: map[string]string{}, ops: map[string]int{}, unreachable: map[string]bool{}, fickle: map[string]bool{}, fault: func(int) bool { return false }}
 	for _, n := range names {
 		w.things[n] = "grey"
 	}
@@ -114,6 +115,9 @@ func (w things) Observe(_ context.Context, desired, last *thing) (*thing, error)
 	colour, ok := w.things[desired.Name]
 	if !ok {
 		return nil, nil
+	}
+	if w.fickle[desired.Name] {
+		colour = "faded"
 	}
 	return &thing{Name: desired.Name, Colour: &colour, Note: "seen"}, nil
 }

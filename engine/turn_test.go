@@ -421,3 +421,37 @@ func TestInterruptFinishesWhatIsUnderWay(t *testing.T) {
 		t.Errorf("not done afterwards: %+v", r)
 	}
 }
+
+// What drifts by itself is brought up to date once a turn; whether that is enough
+// is for the gates to say. What should hold still and does not is an error.
+func TestRecurringDriftsByItself(t *testing.T) {
+	for typ, wantErr := range map[string]bool{"recurring": false, "thing": true} {
+		open := false
+		p := gated(plan.Condition, func(map[string]cty.Value, time.Time) plan.Reading { return plan.Reading{Open: open} })
+		for _, things := range p.worlds["move"] {
+			things["copy"] = spec{typ: typ, name: "copy", colour: "red"}
+		}
+		b := newBench(t, p, found())
+		b.world.fickle["copy"] = true
+		r, err := b.engine().Apply(context.Background(), b.plan(Target{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Err() != nil; got != wantErr {
+			t.Errorf("%s: %v, want an error: %v", typ, r.Err(), wantErr)
+		}
+		if wantErr {
+			continue
+		}
+		if r := b.apply(nil); r.Clocks[0].Wait == nil {
+			t.Errorf("the second turn does not wait: %+v", r.Clocks[0])
+		}
+		if diff := cmp.Diff([]string{"create copy", "update copy"}, slices.DeleteFunc(b.world.log, func(s string) bool { return !strings.HasSuffix(s, " copy") })); diff != "" {
+			t.Error(diff)
+		}
+		open = true
+		if r := b.apply(nil); !r.Done() {
+			t.Errorf("not done: %+v", r.Clocks[0])
+		}
+	}
+}
