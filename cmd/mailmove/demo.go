@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -54,16 +53,21 @@ every message and every action is looked for on the new server. The exit code is
 func (a *app) demo(ctx context.Context, o *demoOptions) (err error) {
 	d, err := demo.Start(ctx, o.Options)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = errInterrupted
+		}
 		return err
 	}
 	defer func() {
 		err = errors.Join(err, d.Close())
+		if ctx.Err() != nil {
+			err = errInterrupted
+		}
 		if o.Keep {
 			a.ui.note("Kept in %s", view.Clean(d.Dir()))
 		}
 	}()
-	a.ui.note("Two mail servers and a zone are up. Mail comes in by two senders, one of which ignores TTLs; the users of %s are at work.\n",
-		view.Clean(strings.Join(d.Accounts(), ", ")))
+	a.ui.note("Two mail servers and a zone are up. Mail comes in from two senders, one of which ignores TTLs; %d users are at work.\n", o.Accounts)
 	made, err := a.demoMove(ctx, d)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 // Package demo is what "mailmove demo" moves: a domain with two mail servers and a
 // zone, all in this process and on loopback, with mail pouring in and users at
-// work. It knows nothing of mailmove's engine: the command plans and applies the
+// work. It does not move anything itself: the command plans and applies the
 // configuration in [Demo.Dir] as it would any other.
 //
 //	d, err := demo.Start(ctx, demo.Options{Accounts: 6})  // old server full, senders and users busy
@@ -27,6 +27,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailmove/mailmove/providers/mail"
 )
@@ -112,6 +114,20 @@ func (d *Demo) Accounts() []string {
 		list = append(list, string(a.address))
 	}
 	return list
+}
+
+// Login opens an IMAP session at the new server for one of the accounts.
+func (d *Demo) Login(ctx context.Context, address string) (*imapclient.Client, error) {
+	for _, a := range d.world.people.accounts {
+		if string(a.address) == address {
+			s, err := login(ctx, d.world.new.IMAPAddr(), a)
+			if err != nil {
+				return nil, err
+			}
+			return s.Client, nil
+		}
+	}
+	return nil, fmt.Errorf("logging in as %s: no such account moves", address)
 }
 
 // settleTime bounds how long senders may go on trying and queues may hold mail.

@@ -18,6 +18,27 @@ func (d *Demo) audit(ctx context.Context, home *server.Server) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
+	r := d.judge(now)
+	if home == d.world.new {
+		d.judgeSource(r)
+		if err := d.judgeProxy(ctx, r, now); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range []*server.Server{d.world.old, d.world.new} {
+		for _, b := range s.Bounces() {
+			r.fault(Bounced, mail.Address(b.To), "%s", b.Reason)
+		}
+		if n := s.Queued(); n > 0 {
+			r.fault(Queued, "", "%d messages at %s", n, s.Endpoint().Name)
+		}
+	}
+	r.Took = time.Since(d.begun)
+	return r, nil
+}
+
+// judge compares what accounts hold with what senders and users were told.
+func (d *Demo) judge(now map[mail.Address]*store) *Report {
 	r := &Report{}
 	byAccount := map[mail.Address][]action{}
 	for _, a := range d.diary.actions {
@@ -31,27 +52,10 @@ func (d *Demo) audit(ctx context.Context, home *server.Server) (*Report, error) 
 		j := &judge{report: r, account: a.address, before: d.before[a.address], now: now[a.address], claimed: map[place]bool{}}
 		j.want = expect(j.before, byAccount[a.address], promised[a.address])
 		j.all()
-		if home != d.world.old {
-			j.source(d.world.old.Folders(a.address))
-		}
-	}
-	if home != d.world.old {
-		if err := d.judgeProxy(ctx, r, now); err != nil {
-			return nil, err
-		}
 	}
 	d.judgeLedger(r, now)
 	d.judgeLogins(r)
-	for _, s := range []*server.Server{d.world.old, d.world.new} {
-		for _, b := range s.Bounces() {
-			r.fault(Bounced, mail.Address(b.To), "%s", b.Reason)
-		}
-		if n := s.Queued(); n > 0 {
-			r.fault(Queued, "", "%d messages at %s", n, s.Endpoint().Name)
-		}
-	}
-	r.Took = time.Since(d.begun)
-	return r, nil
+	return r
 }
 
 // A judge looks at one account.
@@ -254,22 +258,26 @@ func (j *judge) pairs() {
 	}
 }
 
-// source looks whether the old server still has what it had: nothing is ever removed
-// there but by users. Its own disk is read, since IMAP leads to the home.
-func (j *judge) source(kept []server.Folder) {
-	n := map[string]int{}
-	for _, f := range kept {
-		for _, m := range f.Messages {
-			n[digest(m.Body)]++
+// judgeSource looks whether the old server still has what it had: nothing is ever
+// removed there but by users. Its own disk is read, since IMAP leads to the home.
+func (d *Demo) judgeSource(r *Report) {
+	for account, before := range d.before {
+		kept := map[string]int{}
+		for _, f := range d.world.old.Folders(account) {
+			for _, m := range f.Messages {
+				kept[digest(m.Body)]++
+			}
 		}
-	}
-	for digest, count := range j.want.removed {
-		n[digest] += count
-	}
-	for name, f := range j.before.folders {
-		for uid, m := range f.messages {
-			if n[m.digest]--; n[m.digest] < 0 {
-				j.fault(SourceTouched, "%s/%d", name, uid)
+		for _, a := range d.diary.actions {
+			if a.account == account && a.verb == remove {
+				kept[a.message.digest]++
+			}
+		}
+		for name, f := range before.folders {
+			for uid, m := range f.messages {
+				if kept[m.digest]--; kept[m.digest] < 0 {
+					r.fault(SourceTouched, account, "%s/%d", name, uid)
+				}
 			}
 		}
 	}

@@ -129,7 +129,12 @@ func (r *Report) Count(kind Kind) int {
 	return n
 }
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
 
 // shown is how many faults are told one by one.
 const shown = 20
@@ -184,7 +189,7 @@ func (r *Report) slowest() []Logins {
 
 // HTML writes the table as a part of a page.
 func (r *Report) HTML(w io.Writer) error {
-	t, err := template.New("audit").Parse(auditPage)
+	t, err := template.New("audit").Funcs(template.FuncMap{"seconds": seconds}).Parse(auditPage)
 	if err != nil {
 		return err
 	}
@@ -197,7 +202,7 @@ const auditPage = `<h1>{{.Verdict}}</h1>
 <tr{{if .Bad}} class="bad"{{end}}><td>{{if .Part}}&emsp;{{end}}{{.Label}}</td><td>{{.Value}}{{if .Bad}} WRONG{{end}}</td></tr>{{end}}
 </table>
 <table><tr><td>account</td><td>logins</td><td>refused</td><td>slowest</td></tr>{{range .Logins}}
-<tr><td>{{.Account}}</td><td>{{.Tried}}</td><td>{{.Refused}}</td><td>{{printf "%.2f s" .Slowest.Seconds}}</td></tr>{{end}}
+<tr><td>{{.Account}}</td><td>{{.Tried}}</td><td>{{.Refused}}</td><td>{{seconds .Slowest}}</td></tr>{{end}}
 </table>
 {{if .Faults}}<ul>{{range .Faults}}
 <li class="bad">{{.Kind}}: {{.Account}}: {{.Detail}}</li>{{end}}

@@ -79,8 +79,8 @@ const linger = 4 * time.Second
 func newSenders(ctx context.Context, w *world, l *ledger) ([]*sender, error) {
 	moved := new(atomic.Int64)
 	list := []*sender{
-		{name: obeying, ip: obeyingIP, pause: 80 * time.Millisecond, resolver: newResolver(w.zone.Address(), false)},
-		{name: ignoring, ip: ignoringIP, pause: 150 * time.Millisecond, resolver: newResolver(w.zone.Address(), true)},
+		{name: obeying, ip: obeyingIP, pause: 40 * time.Millisecond, resolver: newResolver(w.zone.Address(), false)},
+		{name: ignoring, ip: ignoringIP, pause: 80 * time.Millisecond, resolver: newResolver(w.zone.Address(), true)},
 	}
 	for i, s := range list {
 		s.world, s.ledger, s.moved, s.random = w, l, moved, rand.New(rand.NewPCG(1, uint64(i)))

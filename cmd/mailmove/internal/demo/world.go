@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"text/template"
 
+	"github.com/mailmove/mailmove/engine/config"
 	"github.com/mailmove/mailmove/providers"
 	"github.com/mailmove/mailmove/providers/dns/zoneserver"
 	"github.com/mailmove/mailmove/providers/mail"
@@ -138,10 +139,14 @@ func (w *world) write(dir string) error {
 	if err != nil {
 		return err
 	}
+	formatted, diags := config.Format("move.mm.hcl", text.Bytes())
+	if err := diags.Err(); err != nil {
+		return err
+	}
 	if err := os.Mkdir(secretsDir(dir), 0o700); err != nil {
 		return err
 	}
-	files := map[string]string{"move.mm.hcl": text.String(), "secrets/tsig": w.tsig}
+	files := map[string]string{"move.mm.hcl": string(formatted), "secrets/tsig": w.tsig}
 	for name, token := range w.tokens {
 		files["secrets/"+name] = token
 	}
