@@ -6,10 +6,10 @@
 // A claim (claim.go) installs hooks once; afterwards every change is a file that
 // is put in place by rename, and neither Postfix nor Dovecot is reloaded again.
 //
-//   - Postfix: transport_maps has our map first; four services in master.cf.
+//   - Postfix: transport_maps has our map first; five services in master.cf.
 //     mmhold leads to a socket that does not exist, so its mail stays queued;
-//     mmrelay is the SMTP client towards the peer; mmseen tells which map is in
-//     use; and the peer's door, an smtpd on a port of its own.
+//     mmrelay and mmleft are the SMTP clients towards the peer; mmseen tells which
+//     map is in use; and the peer's door, an smtpd on a port of its own.
 //   - Dovecot: conf.d/00-mailmove.conf with passdbs that look for one small file per
 //     account and service below /etc/dovecot/mailmove, and a userdb that guards
 //     the store of an account that is not at home. An account of which no file

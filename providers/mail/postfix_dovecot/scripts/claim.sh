@@ -145,11 +145,14 @@ hook_postfix() {
 	*", $ours,"*) ;;
 	*) postconf -e "transport_maps = $ours${theirs:+, $theirs}" ;;
 	esac
-	postconf -e 'mmrelay_destination_recipient_limit = 1'
 	postconf -M 'mmhold/unix=mmhold unix - - n - - lmtp'
 	# shellcheck disable=SC2016 # Postfix expands it
 	postconf -M 'mmseen/unix=mmseen unix - n n - 1 pipe user=nobody argv=/bin/mkdir -p '"$maps/seen/"'${nexthop}'
-	postconf -M 'mmrelay/unix=mmrelay unix - - n - - smtp -o smtp_tls_security_level=may -o smtp_fallback_relay= -o smtp_header_checks= -o smtp_generic_maps= -o smtp_bind_address= -o syslog_name=postfix/mailmove'
+	# Two clients that do the same: what the peer keeps and what it may hand back are
+	# never recipients of one message, since its FILTER holds for all of them.
+	for client in mmrelay mmleft; do
+		postconf -M "$client/unix=$client unix - - n - - smtp -o smtp_tls_security_level=may -o smtp_connection_cache_on_demand=no -o smtp_fallback_relay= -o smtp_header_checks= -o smtp_generic_maps= -o smtp_bind_address= -o syslog_name=postfix/mailmove"
+	done
 	map() { printf '%s' "$type:$maps/$1"; }
 	postconf -M "$1/inet=$1 inet n - n - - smtpd -o syslog_name=postfix/mailmove -o mynetworks= -o smtpd_client_restrictions=check_client_access,$(map peers),reject -o smtpd_helo_required=no -o smtpd_helo_restrictions= -o smtpd_sender_restrictions= -o smtpd_relay_restrictions=reject_unauth_destination -o smtpd_recipient_restrictions=check_recipient_access,$(map kept),check_recipient_access,$(map domains),reject -o smtpd_data_restrictions= -o smtpd_end_of_data_restrictions= -o smtpd_milters= -o smtpd_milter_maps= -o content_filter= -o smtpd_proxy_filter= -o smtpd_sasl_auth_enable=no -o receive_override_options=no_address_mappings,no_header_body_checks,no_milters -o smtpd_reject_unlisted_recipient=yes -o unknown_virtual_mailbox_reject_code=450 -o unknown_local_recipient_reject_code=450 -o unknown_relay_recipient_reject_code=450 -o relay_domains_reject_code=450 -o access_map_reject_code=450 -o reject_code=450 -o smtpd_client_connection_count_limit=0 -o smtpd_client_event_limit_exceptions=static:all -o smtpd_error_sleep_time=0 -o smtpd_hard_error_limit=1000 -o smtpd_discard_ehlo_keywords= -o strict_rfc821_envelopes=no"
 	cp -p /etc/postfix/main.cf "$homes/main.cf.after"
@@ -191,9 +194,8 @@ put_back() {
 	elif [ "$1" = main.cf ]; then
 		theirs=$(postconf -h transport_maps | sed "s|$(setting map_type):$maps/transport||; s/^[ ,]*//")
 		if [ -n "$theirs" ]; then postconf -e "transport_maps = $theirs"; else postconf -X transport_maps; fi
-		postconf -X mmrelay_destination_recipient_limit
 	else
-		postconf -MX mmhold/unix mmseen/unix mmrelay/unix "$(setting port)/inet"
+		postconf -MX mmhold/unix mmseen/unix mmrelay/unix mmleft/unix "$(setting port)/inet"
 	fi
 }
 

@@ -131,18 +131,29 @@ build() {
 
 # derive_mail: the maps, from the tables. Each transport map has a number of its
 # own in the probe's entry, by which settle recognises it.
+#
+# What the peer hands over is delivered here or stays with the peer; it is never
+# passed on, so that no message can go round. While an account is away it is kept
+# by a filter, and also once it is at home after having been away, since a queue
+# manager that has not seen the new map yet would pass it on. While it is held or
+# has left, the peer is told to try again later: it then resolves anew.
 derive_mail() {
-	touch "$homes/routes" "$homes/trusts"
+	touch "$homes/routes" "$homes/trusts" "$homes/kept"
 	number=$(($(cat "$homes/number" 2>/dev/null || echo 0) + 1))
 	echo "$number" | put "$homes/number"
 	awk '{ print $1, "OK" }' "$homes/trusts" | sort -u >"$maps/peers.new"
 	awk '{ print $2, "OK" }' "$homes/trusts" | sort -u >"$maps/domains.new"
-	awk -v to="$(setting delivery)" '$2 == "relay" { print $1, "FILTER", to }' "$homes/routes" >"$maps/kept.new"
+	awk -v to="$(setting delivery)" '
+		NR == FNR { here[$1] = 1; next }
+		$2 == "hold" || $2 == "left" { print $1, "450 4.3.2 The account is being handed over; try again"; delete here[$1] }
+		$2 == "relay" { here[$1] = 1 }
+		END { for (address in here) print address, "FILTER", to }' "$homes/kept" "$homes/routes" >"$maps/kept.new"
 	{
 		echo "probe.mailmove.invalid mmseen:$number"
 		awk '
 			$2 == "hold" { print $1, "mmhold:unix:private/mailmove-hold" }
-			$2 == "relay" || $2 == "left" { print $1, "mmrelay:[" $3 "]:" $4 }' "$homes/routes"
+			$2 == "relay" { print $1, "mmrelay:[" $3 "]:" $4 }
+			$2 == "left" { print $1, "mmleft:[" $3 "]:" $4 }' "$homes/routes"
 	} >"$maps/transport.new"
 	for map in peers domains kept transport; do build "$map"; done
 	cp "$homes/routes" "$homes/routes_derived"
@@ -400,6 +411,12 @@ set_logins_in_time() {
 set_routes() {
 	cp "$homes/routes" "$work/routes_before" 2>/dev/null || : >"$work/routes_before"
 	merge routes 2 <"$work/input"
+	touch "$homes/kept"
+	{
+		cat "$homes/kept"
+		awk 'NR == FNR { away[$1] = 1; next } !($1 in away) && ($2 == "relay" || $2 == "left") { print $1 }' \
+			"$homes/routes" "$work/routes_before"
+	} | sort -u | put "$homes/kept"
 	# Also where only the maps are missing, as after an interruption.
 	if cmp -s "$homes/routes" "$work/routes_before" && cmp -s "$homes/routes" "$homes/routes_derived"; then return; fi
 	derive_mail
