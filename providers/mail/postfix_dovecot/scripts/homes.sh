@@ -32,6 +32,8 @@
 # what the peer hands over is passed on as well (see the package's comment).
 set -eu
 umask 077
+# In awk, FILENAME == ARGV[1] is the first file also where that is empty; NR == FNR
+# would take the second one for it.
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 state=${MAILMOVE_STATE:-/var/lib/mailmove}
@@ -95,7 +97,7 @@ merge() {
 	cat >"$homes/$1.changes"
 	[ -s "$homes/$1.changes" ] || return 0
 	awk -v mode="$2" '
-		NR == FNR { changed[$1] = 1; if ($mode != "local" && $mode != "open") print; next }
+		FILENAME == ARGV[1] { changed[$1] = 1; if ($mode != "local" && $mode != "open") print; next }
 		!($1 in changed)' "$homes/$1.changes" "$homes/$1" | sort | put "$homes/$1"
 	rm -f "$homes/$1.changes"
 }
@@ -144,7 +146,7 @@ derive_mail() {
 	awk '{ print $1, "OK" }' "$homes/trusts" | sort -u >"$maps/peers.new"
 	awk '{ print $2, "OK" }' "$homes/trusts" | sort -u >"$maps/domains.new"
 	awk -v to="$(setting delivery)" '
-		NR == FNR { here[$1] = 1; next }
+		FILENAME == ARGV[1] { here[$1] = 1; next }
 		$2 == "hold" || $2 == "left" { print $1, "450 4.3.2 The account is being handed over; try again"; delete here[$1] }
 		$2 == "relay" { here[$1] = 1 }
 		END { for (address in here) print address, "FILTER", to }' "$homes/kept" "$homes/routes" >"$maps/kept.new"
@@ -164,7 +166,7 @@ derive_mail() {
 # quote within a string is escaped there, so the separator is unmistakable.
 queued() {
 	postqueue -j | awk -v queue="\"queue_name\": \"$1\"" -v delimiters="$(setting delimiter)" '
-		NR == FNR { wanted[$1] = 1; next }
+		FILENAME == ARGV[1] { wanted[$1] = 1; next }
 		index($0, queue) {
 			n = split($0, part, "\"address\": \"")
 			id = $0; sub(/.*"queue_id": "/, "", id); sub(/".*/, "", id)
@@ -294,15 +296,13 @@ proxy_fields() {
 }
 
 # derive_login ADDRESS LOGIN MODE HOST NAME IMAP POP3: the passwd-files of one
-# account. The order is such that whoever looks in between waits or is sent away,
-# but never gets into a store that is not the home: guard first, held last.
+# account, but for its guard. Held comes last: who waits is served by what is then.
 derive_login() {
 	login=$2
 	if [ "$3" = open ]; then
 		for old in closed guard kept away held; do shut "$old" "$login"; done
 		return
 	fi
-	for service in $services; do door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"; done
 	hash=$(hash_of "$login")
 	if [ -z "$hash" ]; then
 		# The account is still to be made here, and "refresh" will come with it.
@@ -334,7 +334,7 @@ flush_auth() {
 # sessions: "LOGIN PID" of each session of the logins in $work/logins.
 sessions() {
 	doveadm -f tab who -1 2>/dev/null | awk -F '\t' '
-		NR == FNR { wanted[$1] = 1; next }
+		FILENAME == ARGV[1] { wanted[$1] = 1; next }
 		FNR > 1 && ($1 in wanted) && $2 != "lmtp" { print $1, $3 }' "$work/logins" -
 }
 
@@ -414,7 +414,7 @@ set_routes() {
 	touch "$homes/kept"
 	{
 		cat "$homes/kept"
-		awk 'NR == FNR { away[$1] = 1; next } !($1 in away) && ($2 == "relay" || $2 == "left") { print $1 }' \
+		awk 'FILENAME == ARGV[1] { away[$1] = 1; next } !($1 in away) && ($2 == "relay" || $2 == "left") { print $1 }' \
 			"$homes/routes" "$work/routes_before"
 	} | sort -u | put "$homes/kept"
 	# Also where only the maps are missing, as after an interruption.
@@ -442,6 +442,15 @@ set_logins() {
 		derive_login "$address" "$login" "$mode" "$host" "$name" "$imap" "$pop3"
 	done <"$work/input"
 	flush_auth
+	awk '$3 != "open" { print $2 }' "$work/input" >"$work/guarded"
+	[ -s "$work/guarded" ] || return 0
+	# Who was let in just before gets to his session meanwhile, to be ended like
+	# others, instead of an error.
+	sleep 0.3
+	while read -r login; do
+		for service in $services; do door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"; done
+	done <"$work/guarded"
+	flush_auth
 }
 
 logins() {
@@ -454,7 +463,7 @@ logins() {
 # refresh: the doors of these addresses are made anew, with the hash of now.
 refresh_locked() {
 	touch "$homes/logins"
-	awk 'NR == FNR { wanted[$1] = 1; next } $1 in wanted' "$work/input" "$homes/logins" >"$work/doors"
+	awk 'FILENAME == ARGV[1] { wanted[$1] = 1; next } $1 in wanted' "$work/input" "$homes/logins" >"$work/doors"
 	mv "$work/doors" "$work/input"
 	set_logins
 }
