@@ -17,9 +17,10 @@ import (
 // module instance that has phases. A clock that stands before its first phase
 // has an empty world.
 //
-// DependsOn of a resource names what exists at that position, also in worlds of
-// other clocks; what does not exist is left out. Values are not in a resource
-// type's normal form yet (providers.Normalizer), but for that they are complete.
+// DependsOn of a resource names what it depends on in worlds of all clocks, whether
+// that exists at that position or not: what has just left its phase goes after what
+// depended on it has changed. Values are not in a resource type's normal form yet
+// (providers.Normalizer), but for that they are complete.
 func (c *Config) Desired(at plan.Position) (map[string]plan.World, Diagnostics) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,7 +63,6 @@ func (c *Config) desired(standing map[*clock]int) (map[string]plan.World, hcl.Di
 	e := c.evaluator(standing)
 	f := e.begin(node{})
 	objects := map[*clock][]*object{}
-	present := map[string]bool{}
 	for _, in := range c.instances {
 		for _, name := range names(in.module.variables) {
 			e.variable(in, name)
@@ -77,7 +77,6 @@ func (c *Config) desired(standing map[*clock]int) (map[string]plan.World, hcl.Di
 			}
 			for _, o := range e.block(in, b).objects {
 				objects[in.clock] = append(objects[in.clock], o)
-				present[o.Address] = true
 			}
 		}
 	}
@@ -86,31 +85,12 @@ func (c *Config) desired(standing map[*clock]int) (map[string]plan.World, hcl.Di
 	for _, k := range c.clocks {
 		world := make(plan.World, 0, len(objects[k]))
 		for _, o := range objects[k] {
-			r := o.Resource
-			r.DependsOn = existing(r.DependsOn, present)
-			world = append(world, r)
+			world = append(world, o.Resource)
 		}
 		slices.SortFunc(world, func(a, b plan.Resource) int { return strings.Compare(a.Address, b.Address) })
 		worlds[k.path] = world
 	}
 	return worlds, f.diags
-}
-
-// existing returns the addresses that are present; the list itself if all are.
-func existing(addresses []string, present map[string]bool) []string {
-	for _, address := range addresses {
-		if present[address] {
-			continue
-		}
-		var kept []string
-		for _, address := range addresses {
-			if present[address] {
-				kept = append(kept, address)
-			}
-		}
-		return kept
-	}
-	return addresses
 }
 
 // distinct reports two resources that are the same object.

@@ -52,6 +52,30 @@ func (g *Graph[K]) Connect(first, second K) {
 	g.after[edge[0]] = append(g.after[edge[0]], edge[1])
 }
 
+// Precedes reports whether first comes before second, directly or by way of others.
+func (g *Graph[K]) Precedes(first, second K) bool {
+	from, ok := g.index[first]
+	to, there := g.index[second]
+	if !ok || !there {
+		return false
+	}
+	seen := map[int]bool{}
+	for next := []int{from}; len(next) > 0; {
+		i := next[len(next)-1]
+		next = next[:len(next)-1]
+		for _, j := range g.after[i] {
+			if j == to {
+				return true
+			}
+			if !seen[j] {
+				seen[j] = true
+				next = append(next, j)
+			}
+		}
+	}
+	return false
+}
+
 // Len returns the number of nodes.
 func (g *Graph[K]) Len() int { return len(g.nodes) }
 

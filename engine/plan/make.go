@@ -221,7 +221,9 @@ func Departed(world World, known map[string]Record) []Record {
 // Order returns the graph in which the changes of a stage are done. Every object
 // of the world is a node, changed or not, so that an order holds through what
 // does not change. What comes first is created and updated first, and removed
-// last; on the way back it is updated last too.
+// last; on the way back it is updated last too. Of what stays and what leaves, the
+// former comes first unless other dependencies want the reverse: a change may need
+// for the last time what it depended on.
 func Order(world World, changes map[string]*Change, back bool) *graph.Graph[string] {
 	g := graph.New[string]()
 	dependencies := map[string][]string{}
@@ -238,16 +240,26 @@ func Order(world World, changes map[string]*Change, back bool) *graph.Graph[stri
 	}
 	slices.Sort(leaving)
 	g.Add(leaving...)
+	var stays [][2]string
 	for _, address := range append(addresses(world), leaving...) {
 		for _, first := range dependencies[address] {
 			if _, ok := dependencies[first]; !ok {
 				continue
 			}
-			if backwards(changes[address], changes[first], back) {
+			_, left := slices.BinarySearch(leaving, first)
+			switch _, leaves := slices.BinarySearch(leaving, address); {
+			case left && !leaves:
+				stays = append(stays, [2]string{address, first})
+			case backwards(changes[address], changes[first], back):
 				g.Connect(address, first)
-			} else {
+			default:
 				g.Connect(first, address)
 			}
+		}
+	}
+	for _, edge := range stays {
+		if !g.Precedes(edge[1], edge[0]) {
+			g.Connect(edge[0], edge[1])
 		}
 	}
 	return g
