@@ -10,9 +10,9 @@
 //
 // A server that is away keeps what its peer hands over, so that no two servers
 // can pass a message to and fro. A server that was the home and has decided a
-// handoff has left: it hands over everything, also what comes from the peer, so
-// that nothing reaches the store that has just been left, whatever the peer has
-// been told by then.
+// handoff has left: it hands over everything and keeps nothing that comes from the
+// peer (which it passes on or puts off), so that nothing reaches the store that has
+// just been left, whatever the peer has been told by then.
 //
 // A handoff (mail_handoff) moves the home of one account in a few seconds. The
 // server it leads to is away from before the first step until after the last; the

@@ -31,11 +31,12 @@
 // A server on which an account is not at home relays its mail and proxies its
 // logins to the peer. Away ([mail.Relay], [mail.Proxied]) is the account that is
 // not yet or no longer ours to decide about: what the peer hands over is kept.
-// Left is what a committed handoff makes: the home was here, and everything goes
-// to the peer, what the peer handed over included. Were that kept, mail that
-// reached the new server before it knew of the commit would come here and stay in
-// the store that has just been left. With one server away and one left nothing can
-// run in a circle; therefore a handoff makes the target away before it commits.
+// Left is what a committed handoff makes: the home was here, and every login and
+// everybody's mail goes to the peer. Mail that the peer itself hands over, because
+// it found the new server before that knew of the commit, is put off with 450:
+// kept it would stay in the store that has just been left, and passed on it would
+// go round between queue managers that do not use the same maps yet. It waits in
+// the peer's queue. A handoff makes the target away before it commits.
 //
 // # How a login waits
 //

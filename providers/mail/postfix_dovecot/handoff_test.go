@@ -145,13 +145,18 @@ func TestHandoff(t *testing.T) {
 			t.Error("a login that waited: ", a)
 		}
 	}
-	// From now on the old server does by itself what is left to do.
-	b.send("198.51.100.20", "a@sender.example", string(murphy), "after-commit")
+	// From now on the old server does by itself what is left to do. What found the
+	// new one too early waits there until that knows that it is the home.
+	b.send("198.51.100.10", "a@sender.example", string(murphy), "after-old")
+	b.send("198.51.100.20", "a@sender.example", string(murphy), "after-new")
 	b.eventually("held mail has reached the new home without mailmove", func() bool {
-		return b.stored("new", string(murphy), "held-old") == 1 && b.stored("new", string(murphy), "held-new") == 1 &&
-			b.stored("new", string(murphy), "held-plus") == 1 && b.stored("new", string(murphy), "after-commit") == 1
+		return b.stored("new", string(murphy), "held-old") == 1 &&
+			b.stored("new", string(murphy), "held-plus") == 1 && b.stored("new", string(murphy), "after-old") == 1
 	})
 	b.must(b.end(ctx, "forth", murphy, b.old, b.new))
+	b.eventually("what found the new server too early is there", func() bool {
+		return b.stored("new", string(murphy), "held-new") == 1 && b.stored("new", string(murphy), "after-new") == 1
+	})
 	if state, err := b.old.Handoff(ctx, "forth"); err != nil || state != mail.Committed {
 		t.Errorf("the handoff is %s, %v", state, err)
 	}
@@ -176,7 +181,7 @@ func TestHandoff(t *testing.T) {
 	b.must(b.end(ctx, "back", murphy, b.new, b.old))
 	b.send("198.51.100.20", "a@sender.example", string(murphy), "home-again")
 	b.eventually("mail is at home on the old server", func() bool { return b.stored("old", string(murphy), "home-again") == 1 })
-	for _, marker := range []string{"held-old", "held-new", "held-plus", "after-commit", "moved-old", "moved-new"} {
+	for _, marker := range []string{"held-old", "held-new", "held-plus", "after-old", "after-new", "moved-old", "moved-new"} {
 		if n := b.stored("old", string(murphy), marker); n != 1 {
 			t.Errorf("after going back %s is there %d times", marker, n)
 		}
