@@ -44,7 +44,7 @@ func newPeople(n int) *people {
 		p.accounts = append(p.accounts, account{at(local), rand.Text()})
 	}
 	first, second, last := locals[0], locals[min(1, n-1)], locals[n-1]
-	p.catchAll = first
+	p.catchAll = last
 	p.named = map[string][]string{first: {"info"}, second: {"sales"}}
 	if first == second {
 		p.named = map[string][]string{first: {"info", "sales"}}
@@ -60,7 +60,7 @@ func newPeople(n int) *people {
 			p.aliases[at(alias)] = append(p.aliases[at(alias)], at(member))
 		}
 	}
-	p.aliases[mail.Address("@"+domain)] = []mail.Address{at(first)}
+	p.aliases[mail.Address("@"+domain)] = []mail.Address{at(last)}
 	return p
 }
 

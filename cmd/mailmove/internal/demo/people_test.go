@@ -19,9 +19,9 @@ func TestFinals(t *testing.T) {
 		{"plain and with an extension are two", []mail.Address{at("ada+x"), at("ada")}, []mail.Address{at("ada+x"), at("ada")}},
 		{"an alias", []mail.Address{at("sales")}, []mail.Address{at("ada")}},
 		{"an alias passes the extension on", []mail.Address{at("sales+x")}, []mail.Address{at("ada+x")}},
-		{"the same by three names is one", []mail.Address{at("murphy"), at("info"), at("unknown")}, []mail.Address{at("murphy")}},
+		{"the same by three names is one", []mail.Address{at("marie"), at("nobody"), at("unknown")}, []mail.Address{at("marie")}},
 		{"an alias of aliases", []mail.Address{at("all")}, []mail.Address{at("ada"), at("grace"), at("marie"), at("murphy")}},
-		{"the catch-all", []mail.Address{at("nobody+x")}, []mail.Address{at("murphy")}},
+		{"the catch-all", []mail.Address{at("nobody+x")}, []mail.Address{at("marie")}},
 	} {
 		if diff := cmp.Diff(test.want, p.finals(test.to...)); diff != "" {
 			t.Errorf("%s: final addresses (-want +got):\n%s", test.name, diff)

@@ -79,8 +79,8 @@ const linger = 4 * time.Second
 func newSenders(ctx context.Context, w *world, l *ledger) ([]*sender, error) {
 	moved := new(atomic.Int64)
 	list := []*sender{
-		{name: obeying, ip: obeyingIP, pause: 40 * time.Millisecond, resolver: newResolver(w.zone.Address(), false)},
-		{name: ignoring, ip: ignoringIP, pause: 80 * time.Millisecond, resolver: newResolver(w.zone.Address(), true)},
+		{name: obeying, ip: obeyingIP, pause: 60 * time.Millisecond, resolver: newResolver(w.zone.Address(), false)},
+		{name: ignoring, ip: ignoringIP, pause: 120 * time.Millisecond, resolver: newResolver(w.zone.Address(), true)},
 	}
 	for i, s := range list {
 		s.world, s.ledger, s.moved, s.random = w, l, moved, rand.New(rand.NewPCG(1, uint64(i)))
@@ -91,17 +91,19 @@ func newSenders(ctx context.Context, w *world, l *ledger) ([]*sender, error) {
 	return list, nil
 }
 
-// run sends until working ends, and returns when every message has been taken.
+// run sends until working ends, and returns when every message has been taken. One
+// message follows the other, so that a slow machine gets fewer; what was put off
+// waits beside them.
 func (s *sender) run(ctx, working context.Context) {
-	var underWay sync.WaitGroup
-	defer underWay.Wait()
-	ticker := time.NewTicker(s.pause)
-	defer ticker.Stop()
+	var putOff sync.WaitGroup
+	defer putOff.Wait()
 	for number := 0; !s.silent(); number++ {
 		m := s.compose(number)
-		underWay.Go(func() { s.send(ctx, m) })
+		if m.to = s.attempt(ctx, m); len(m.to) > 0 {
+			putOff.Go(func() { s.retry(ctx, m) })
+		}
 		select {
-		case <-ticker.C:
+		case <-time.After(s.pause):
 		case <-working.Done():
 			return
 		}
@@ -163,18 +165,15 @@ func (s *sender) recipients() []mail.Address {
 	}
 }
 
-// retry is how long a sender waits before it comes again.
-const retry = 200 * time.Millisecond
+// retryPause is how long a sender waits before it comes again.
+const retryPause = 200 * time.Millisecond
 
-// send tries until every recipient has been taken or refused.
-func (s *sender) send(ctx context.Context, m *outgoing) {
-	for {
-		if m.to = s.attempt(ctx, m); len(m.to) == 0 {
-			return
-		}
+// retry tries again until every recipient has been taken or refused.
+func (s *sender) retry(ctx context.Context, m *outgoing) {
+	for ; len(m.to) > 0; m.to = s.attempt(ctx, m) {
 		s.ledger.write(func(l *ledger) { l.deferred++ })
 		select {
-		case <-time.After(retry):
+		case <-time.After(retryPause):
 		case <-ctx.Done():
 			s.ledger.write(func(l *ledger) { l.unsent = append(l.unsent, m.marker) })
 			return

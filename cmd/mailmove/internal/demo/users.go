@@ -77,9 +77,9 @@ func newUser(w *world, a account, number uint64, d *diary) *user {
 func (u *user) run(ctx, working context.Context, group *sync.WaitGroup) {
 	// The load is the same however many there are.
 	n := time.Duration(len(u.world.people.accounts))
-	group.Go(func() { u.desktop(ctx, working, 15*time.Millisecond*n) })
-	group.Go(func() { u.every(working, 30*time.Millisecond*n, func() { u.phone(ctx) }) })
-	group.Go(func() { u.every(working, 5*time.Millisecond*n, func() { u.probe(ctx) }) })
+	group.Go(func() { u.desktop(ctx, working, 40*time.Millisecond*n) })
+	group.Go(func() { u.every(working, 60*time.Millisecond*n, func() { u.phone(ctx) }) })
+	group.Go(func() { u.every(working, 10*time.Millisecond*n, func() { u.probe(ctx) }) })
 }
 
 // every calls f again and again while working lasts.
