@@ -51,6 +51,9 @@ func (s Secret) String() string       { return "secret(" + s.reference + ")" }
 func (s Secret) GoString() string     { return s.String() }
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
+// MarshalText writes the reference, in whatever encoding.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Resolve reads the secret: an environment variable, the content of a file
 // without its last line end, or the first line a program prints (its words are
 // separated by spaces; no shell is involved).

@@ -75,9 +75,7 @@ func (c *Config) desired(standing map[*clock]int) (map[string]plan.World, hcl.Di
 			if !e.exists(in, b) {
 				continue
 			}
-			for _, o := range e.block(in, b).objects {
-				objects[in.clock] = append(objects[in.clock], o)
-			}
+			objects[in.clock] = append(objects[in.clock], e.block(in, b).objects...)
 		}
 	}
 	e.distinct(objects)

@@ -122,12 +122,6 @@ func (b *bench) lab(args ...string) string {
 // exec runs a script on a host.
 func (b *bench) exec(host, script string) string { return b.lab("exec", host, "sh", "-c", script) }
 
-// try is exec without the demand that it succeed.
-func (b *bench) try(host, script string) (string, error) {
-	out, err := exec.Command(b.program, "-name", b.name, "exec", host, "sh", "-c", script).CombinedOutput()
-	return string(out), err
-}
-
 // send hands a message to a server as an outsider does, by the lab's sender host.
 func (b *bench) send(server, from, to, marker string) {
 	b.t.Helper()
