@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"reflect"
@@ -33,6 +34,9 @@ func (d *Demo) audit(ctx context.Context, home *server.Server) (*Report, error) 
 			r.fault(Queued, "", "%d messages at %s", n, s.Endpoint().Name)
 		}
 	}
+	slices.SortFunc(r.Faults, func(a, b Fault) int {
+		return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(string(a.Account), string(b.Account)), strings.Compare(a.Detail, b.Detail))
+	})
 	r.Took = time.Since(d.begun)
 	return r, nil
 }

@@ -95,6 +95,7 @@ func (r *Report) Rows() []Row {
 	part := func(label string, n int) Row { return Row{Label: label, Value: fmt.Sprint(n), Part: true} }
 	rows := []Row{
 		head("messages sent while the domain moved", r.Sent),
+		part("times that a sender was put off, and came again", r.Deferred),
 		part("copies of them promised (message × final address)", r.Pairs),
 		part("arrived exactly once", r.Once),
 	}
