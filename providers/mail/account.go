@@ -104,6 +104,12 @@ func (a accounts) Observe(ctx context.Context, desired, last *accountValue) (*ac
 	if err != nil {
 		return nil, err
 	}
+	// People change their password at their home: a source that is not it has nothing
+	// to say any more.
+	if sealed, err := (copies{source}).sealed(ctx, address); err != nil || sealed {
+		observed.Password = new(passwordSame)
+		return observed, err
+	}
 	theirs, err := source.credentials(ctx, address.Domain())
 	if err != nil {
 		return nil, fmt.Errorf("comparing password hashes: %w", err)
@@ -183,11 +189,13 @@ func (a accounts) put(ctx context.Context, changes []providers.TypedChange[accou
 	return store.PutAccounts(ctx, changes[0].Op, edits)
 }
 
-// hashes reads the hashes to be copied, just now, each source once.
+// hashes reads the hashes to be copied, just now, each source once. An account that
+// is there keeps its own if the source is not its home any more.
 func (a accounts) hashes(ctx context.Context, changes []providers.TypedChange[accountValue]) (map[Address]Credential, error) {
-	from := map[string][]Address{}
+	from, fresh := map[string][]Address{}, map[Address]bool{}
 	for _, c := range changes {
 		if c.After != nil && c.After.PasswordFrom != nil {
+			fresh[Address(c.After.Address)] = c.Before == nil
 			from[*c.After.PasswordFrom] = append(from[*c.After.PasswordFrom], Address(c.After.Address))
 		}
 	}
@@ -205,7 +213,14 @@ func (a accounts) hashes(ctx context.Context, changes []providers.TypedChange[ac
 		if err != nil {
 			return nil, fmt.Errorf("reading password hashes: %w", err)
 		}
+		routes, logins, err := peer.presences(ctx, addresses)
+		if err != nil {
+			return nil, err
+		}
 		for _, address := range addresses {
+			if !serves(routes[address], logins[address]) && !fresh[address] {
+				continue
+			}
 			if hashes[address].IsZero() {
 				return nil, providers.Faultf("Take it out of the configuration, or create it there.", "copying the password hash of %s: %s has no such account", address, peer.name())
 			}

@@ -270,20 +270,26 @@ func (t *Types) outOfUse(ctx context.Context, account Address) error {
 
 // presence reads the route and login mode of an account as they are this moment.
 func (t *Types) presence(ctx context.Context, account Address) (Route, Login, error) {
+	routes, logins, err := t.presences(ctx, []Address{account})
+	return routes[account], logins[account], err
+}
+
+// presences is presence of many accounts.
+func (t *Types) presences(ctx context.Context, accounts []Address) (map[Address]Route, map[Address]Login, error) {
 	router, err := ability[Router](t, "route the mail of single accounts")
 	if err != nil {
-		return Route{}, Login{}, err
+		return nil, nil, err
 	}
 	keeper, err := ability[Doorkeeper](t, "direct the logins of single accounts")
 	if err != nil {
-		return Route{}, Login{}, err
+		return nil, nil, err
 	}
-	routes, err := router.Routes(ctx, []Address{account})
+	routes, err := router.Routes(ctx, accounts)
 	if err != nil {
-		return Route{}, Login{}, err
+		return nil, nil, err
 	}
-	logins, err := keeper.Logins(ctx, []Address{account})
-	return routes[account], logins[account], err
+	logins, err := keeper.Logins(ctx, accounts)
+	return routes, logins, err
 }
 
 // method returns the way to copy to a peer: the one asked for, or else the best.

@@ -292,6 +292,14 @@ func (m *move) park(ctx context.Context) error {
 	if err := m.tryArm(ctx); err != nil {
 		return err
 	}
+	// If the timer came before that, mail flows again, and would flow until the commit.
+	route, _, err := m.source().presence(ctx, m.account)
+	if err != nil {
+		return err
+	}
+	if route.Mode != Hold {
+		return fmt.Errorf("parking logins of %s on %s: its mail is not held any more: %w", m.account, m.source().name(), ErrExpired)
+	}
 	keeper, err := ability[Doorkeeper](m.source(), "direct the logins of single accounts")
 	if err != nil {
 		return err

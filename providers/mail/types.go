@@ -18,48 +18,34 @@ import (
 //	s := &System{…}
 //	s.Types = mail.NewTypes(s, env)
 type Types struct {
-	server Server
-	env    providers.Env
-	cache  *snapshot
+	server    Server
+	env       providers.Env
+	cache     *snapshot
+	resources map[string]providers.Resource
 }
 
 // NewTypes returns the resource types over the abilities of server.
 func NewTypes(server Server, env providers.Env) *Types {
-	return &Types{server: server, env: env, cache: newSnapshot(env.Now)}
+	t := &Types{server: server, env: env, cache: newSnapshot(env.Now)}
+	schema := schemas()
+	t.resources = map[string]providers.Resource{
+		"mail_claim":      providers.Typed(schema["mail_claim"], claim{t}),
+		"mail_account":    providers.Typed(schema["mail_account"], accounts{t}),
+		"mail_alias":      providers.Typed(schema["mail_alias"], aliases{t}),
+		"mail_domain":     providers.Typed(schema["mail_domain"], domains{t}),
+		"mail_trust":      providers.Typed(schema["mail_trust"], trusts{t}),
+		"mail_route":      providers.Typed(schema["mail_route"], routes{t}),
+		"mail_login":      providers.Typed(schema["mail_login"], logins{t}),
+		"mail_copy":       providers.Typed(schema["mail_copy"], copies{t}),
+		"mail_handoff":    providers.Typed(schema["mail_handoff"], handoffs{t}),
+		"mail_probe":      providers.Typed(schema["mail_probe"], probes{t}),
+		"mail_stragglers": providers.Typed(schema["mail_stragglers"], stragglers{t}),
+	}
+	return t
 }
 
 // Resource is [providers.System.Resource].
-func (t *Types) Resource(typ string) providers.Resource {
-	schema, ok := schemas()[typ]
-	if !ok {
-		return nil
-	}
-	switch typ {
-	case "mail_claim":
-		return providers.Typed(schema, claim{t})
-	case "mail_account":
-		return providers.Typed(schema, accounts{t})
-	case "mail_alias":
-		return providers.Typed(schema, aliases{t})
-	case "mail_domain":
-		return providers.Typed(schema, domains{t})
-	case "mail_trust":
-		return providers.Typed(schema, trusts{t})
-	case "mail_route":
-		return providers.Typed(schema, routes{t})
-	case "mail_login":
-		return providers.Typed(schema, logins{t})
-	case "mail_copy":
-		return providers.Typed(schema, copies{t})
-	case "mail_handoff":
-		return providers.Typed(schema, handoffs{t})
-	case "mail_probe":
-		return providers.Typed(schema, probes{t})
-	case "mail_stragglers":
-		return providers.Typed(schema, stragglers{t})
-	}
-	return nil
-}
+func (t *Types) Resource(typ string) providers.Resource { return t.resources[typ] }
 
 // Refresh implements [providers.Refresher].
 func (t *Types) Refresh() { t.cache.reset() }

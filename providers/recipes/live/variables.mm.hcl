@@ -141,3 +141,9 @@ variable "ignore_records" {
   default     = []
   description = "Records that may go on naming the old server, as \"NAME TYPE\"."
 }
+
+variable "old_is_off" {
+  type        = bool
+  default     = false
+  description = "The old server has been switched off: in the last phase, what the new one has for it is removed."
+}

@@ -85,7 +85,7 @@ var plants = []struct {
 		b.doveadm("expunge", "mailbox", "INBOX", "uid", b.live())
 	}},
 	{name: "a new message is there twice", want: audit.Doubled, do: func(b *bench) {
-		b.doveadm("copy", "Filed", "mailbox", "INBOX", "uid", b.live())
+		b.doveadm("copy", "Sent", "mailbox", "INBOX", "uid", b.live())
 	}},
 	{name: "a new message is not whole", want: audit.ContentAltered, do: func(b *bench) {
 		file := b.run("old", "sh", "-c", `grep -l "^X-Lab-Marker: sender" /var/vmail/example.com/murphy/Maildir/cur/* | head -1`)

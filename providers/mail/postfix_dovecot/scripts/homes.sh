@@ -165,7 +165,8 @@ derive_mail() {
 # $work/addresses, plus-addresses included. One message is one line of JSON; a
 # quote within a string is escaped there, so the separator is unmistakable.
 queued() {
-	postqueue -j | awk -v queue="\"queue_name\": \"$1\"" -v delimiters="$(setting delimiter)" '
+	postqueue -j >"$work/queue" || die 'Postfix does not tell what is queued'
+	awk -v queue="\"queue_name\": \"$1\"" -v delimiters="$(setting delimiter)" '
 		FILENAME == ARGV[1] { wanted[$1] = 1; next }
 		index($0, queue) {
 			n = split($0, part, "\"address\": \"")
@@ -179,7 +180,7 @@ queued() {
 					}
 				if ((address in wanted) || (plain in wanted)) { print id; break }
 			}
-		}' "$work/addresses" - | sort -u
+		}' "$work/addresses" "$work/queue" | sort -u
 }
 
 # settle: return when the queue manager uses the map of now. It keeps its last
