@@ -34,6 +34,8 @@ type faults struct {
 	calls int
 	names []string
 	dead  bool
+	// between, if set, runs after a call with its name.
+	between func(name string)
 }
 
 // call lets do happen, or not.
@@ -51,6 +53,9 @@ func (f *faults) call(name string, do func() error) error {
 		return errFault
 	}
 	err := do()
+	if f.between != nil {
+		f.between(name)
+	}
 	if hit {
 		return errFault
 	}

@@ -1,6 +1,7 @@
 package mailtest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/zclconf/go-cty/cty"
 
 	"github.com/mailmove/mailmove/providers"
 	"github.com/mailmove/mailmove/providers/mail"
@@ -56,6 +58,16 @@ func testHandoff(t *testing.T, b *bench) {
 	wantServed(t, b, "murphy")
 	// A password that the user changes at home goes with the account.
 	b.New.AddAccount(t, user("murphy"), "changed at home")
+	b.refresh()
+	// Nor does the declaration that the password be that of the server it has left,
+	// which comes before the handoff on the way back, take it away.
+	b.make(t, newName, "mail_account", map[string]cty.Value{"address": str(string(user("murphy"))), "password_from": str(oldName)})
+	c, err := login(t, b.New, user("murphy"), "changed at home")
+	if err != nil {
+		t.Error("the password that was changed at home: ", err)
+	} else {
+		c.Close()
+	}
 	b.refresh()
 	b.handoff(t, "murphy", "old")
 	within(t, "the changed password", func() bool {
@@ -222,6 +234,48 @@ func testHandoffInterrupted(t *testing.T, b *bench) {
 		t.Errorf("%d interruptions, want at least %d: the faults do not reach the handoff", calls, want)
 	}
 	t.Logf("%d interruptions", calls)
+}
+
+// The timer comes between the hold and the parking, as when a batch is long: mail
+// flows again, so the handoff must not be decided.
+func testTimerBeforePark(t *testing.T, b *bench) {
+	b.prepare(t, "murphy")
+	op := b.op()
+	held := false
+	f := &faults{at: -1}
+	f.between = func(name string) {
+		sentry := does[mail.Sentry](t, b.old())
+		state, err := sentry.Handoff(t.Context(), op)
+		if err != nil {
+			t.Error(err)
+		}
+		if name != "SetRoutes" || state != mail.Armed || held {
+			return
+		}
+		held = true
+		if err := sentry.Disarm(t.Context(), op); err != nil {
+			t.Error(err)
+		}
+	}
+	plain := map[string]providers.System{oldName: b.wrapped[oldName], newName: b.wrapped[newName]}
+	for name, s := range b.servers {
+		b.wrapped[name] = newFaulty(s, f, b.env)
+	}
+	outcome, _, err := b.try(t, newName, "mail_handoff", op, handoffOf("murphy", "new"))
+	for name, sys := range plain {
+		b.wrapped[name] = sys
+	}
+	b.refresh()
+	if !held {
+		t.Fatalf("mail was never held: %v", f.names)
+	}
+	if outcome != providers.NotApplied || !errors.Is(err, mail.ErrExpired) {
+		t.Errorf("got %v, %v; want not applied, %v", outcome, err, mail.ErrExpired)
+	}
+	wantHome(t, b, b.old(), "murphy")
+	wantServed(t, b, "murphy")
+	b.handoff(t, "murphy", "new")
+	wantServed(t, b, "murphy")
 }
 
 // interrupt lets one call fail and then tries again. It reports whether there was

@@ -83,6 +83,7 @@ func Run(t *testing.T, open func(t testing.TB) Pair) {
 		{"HandoffBatchInterrupted", testHandoffBatchInterrupted},
 		{"HandoffUnderTraffic", testHandoffUnderTraffic},
 		{"HandoffInterrupted", testHandoffInterrupted},
+		{"TimerBeforePark", testTimerBeforePark},
 		{"MailmoveGoneAfterCommit", testGoneAfterCommit},
 		{"Probe", testProbe},
 		{"Stragglers", testStragglers},
