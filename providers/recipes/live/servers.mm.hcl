@@ -1,7 +1,7 @@
 # mailmove's place on both servers. Both keep it at the end: the old one goes on
 # proxying the logins of users whose programs still know its address, and relaying
 # what they and its other domains send to this one, and the new one goes on taking
-# that. When the old server is off, old_is_off = true removes it from the new one.
+# that. retire_old = true, just before the old server is switched off, ends that.
 
 resource "mail_claim" "old" {
   provider = var.old
@@ -9,7 +9,7 @@ resource "mail_claim" "old" {
 
 resource "mail_claim" "new" {
   provider = var.new
-  lifecycle { until = var.old_is_off ? phase.settle : null }
+  lifecycle { until = var.retire_old ? phase.settle : null }
 }
 
 # Each server takes from the other what it hands over, past its filters, and never
@@ -28,7 +28,7 @@ resource "mail_trust" "new" {
   peer       = var.old
   domain     = var.domain
   depends_on = [mail_claim.new]
-  lifecycle { until = var.old_is_off ? phase.settle : null }
+  lifecycle { until = var.retire_old ? phase.settle : null }
 }
 
 # The new server passes everything to the old one before it knows the account, so

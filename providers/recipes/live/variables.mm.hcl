@@ -142,8 +142,8 @@ variable "ignore_records" {
   description = "Records that may go on naming the old server, as \"NAME TYPE\"."
 }
 
-variable "old_is_off" {
+variable "retire_old" {
   type        = bool
   default     = false
-  description = "The old server has been switched off: in the last phase, what the new one has for it is removed."
+  description = "The old server is about to be switched off: in the last phase, what the new one has for it is removed."
 }
