@@ -172,9 +172,11 @@ type halfCloser struct{ ssh.Channel }
 func (h halfCloser) Close() error { return closed(h.CloseWrite()) }
 
 // killScript ends the process group of "$1", which sshd made a session of its
-// own, if it still is the script with the nonce "$2".
+// own, if it still is the script with the nonce "$2". In the instant of an exec a
+// process has no environment to be known by, so it looks more than once.
 const killScript = `
-tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | grep -qxF "MAILMOVE_RUN=$2" || exit 0
+ours() { tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | grep -qxF "MAILMOVE_RUN=$2"; }
+ours "$@" || { sleep 0.2; ours "$@"; } || { sleep 0.5; ours "$@"; } || exit 0
 s=$(cat "/proc/$1/stat") || exit 0
 s=${s##*) }
 set -- $s

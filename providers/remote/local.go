@@ -111,8 +111,7 @@ func exitStatus(s syscall.WaitStatus) int {
 
 // kill ends the process group of pid, which launch made its own.
 func (l *Local) kill(pid int, nonce string) {
-	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	if err != nil || pid <= 1 || !bytes.Contains(environ, []byte("MAILMOVE_RUN="+nonce)) {
+	if pid <= 1 || !carries(pid, nonce) {
 		return // ended already
 	}
 	// ESRCH says that the group ended in the meantime.
@@ -123,6 +122,23 @@ func (l *Local) kill(pid int, nonce string) {
 		}
 	}
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
+}
+
+// carries reports whether the process still is the script with the nonce. In the
+// instant of an exec a process has no environment to be known by, so it looks
+// more than once.
+func carries(pid int, nonce string) bool {
+	for range 10 {
+		environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err != nil {
+			return false
+		}
+		if len(environ) > 0 {
+			return bytes.Contains(environ, []byte("MAILMOVE_RUN="+nonce))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false
 }
 
 // killGrace is how long a script has between SIGTERM and SIGKILL.
