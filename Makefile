@@ -18,7 +18,12 @@ build: ## build bin/mailmove and bin/mailmove-lab
 .PHONY: test
 test: ## all tests; as root also those on real servers, which install what they need
 	@if [ "$$(id -u)" != 0 ]; then echo "Not root: tests on real servers (sshd, BIND, Postfix, Dovecot) are left out; each says so with -v."; fi
+	@echo "Left out, for its length: the whole conformance suite on real mail servers (make long)."
 	$(GO) test -count=1 -timeout 40m ./...
+
+.PHONY: long
+long: ## what "make test" leaves out: the whole conformance suite on real mail servers, a quarter of an hour (root)
+	MAILMOVE_TEST_LONG=1 $(GO) test -count=1 -timeout 60m -v ./providers/mail/postfix_dovecot
 
 .PHONY: check
 check: ## gofmt, vet, staticcheck, govulncheck, import table, tests with the race detector

@@ -3,8 +3,9 @@
 // they are: that knowledge is behind the package providers.
 //
 // Reading order: engine.go (what there is), planning.go (Plan), turn.go (one turn
-// as a single-threaded step over events), clock.go (one clock within it), run.go
-// (the goroutines that carry a turn's commands out), systems.go (open providers).
+// as a single-threaded step over events), clock.go (one clock within it; its parts
+// are compare.go, change.go and gates.go), run.go (the goroutines that carry a
+// turn's commands out), systems.go (open providers).
 //
 // A turn is one run of apply: lock the state, settle what an earlier turn left
 // open, then for each clock observe the objects of its phase, compare, refuse
