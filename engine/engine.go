@@ -22,6 +22,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -60,7 +61,9 @@ type Engine struct {
 	Now      func() time.Time
 	// Version is mailmove's own.
 	Version string
-	Holder  state.Holder
+	// Transcript, if not nil, gets a line for each command that is run on a server.
+	Transcript io.Writer
+	Holder     state.Holder
 	// Parallelism is how many batches of changes run at once.
 	Parallelism int
 	// TakeOver lets a turn begin although a later one has been taken with another
@@ -83,7 +86,7 @@ type Notice struct {
 	Phase   string
 	Address string
 	Action  providers.Action
-	// Text is a step's name, a gate's evidence or an error.
+	// Text is a step's name, a gate's evidence, a person's task or an error.
 	Text        string
 	Done, Total int64
 	Unit        string
@@ -99,6 +102,7 @@ const (
 	NoticeEnter     NoticeKind = "enter"
 	NoticeDone      NoticeKind = "phase_done"
 	NoticeGate      NoticeKind = "gate"
+	NoticeTask      NoticeKind = "task"
 	NoticeBegin     NoticeKind = "begin"
 	NoticeStep      NoticeKind = "step"
 	NoticeProgress  NoticeKind = "progress"

@@ -61,7 +61,7 @@ func (s *systems) system(ctx context.Context, address string) (providers.System,
 		return nil, fmt.Errorf("%s: there is no provider of type %q", address, p.Type)
 	}
 	sys, err := kind.Open(ctx, p.Config, providers.Env{
-		Now: s.engine.Now, Lineage: s.lineage,
+		Now: s.engine.Now, Lineage: s.lineage, Transcript: s.engine.Transcript,
 		Peer: func(peer string) (providers.System, error) { return s.system(ctx, peer) },
 	})
 	if err != nil {

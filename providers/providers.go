@@ -24,6 +24,7 @@ package providers
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -64,7 +65,8 @@ type Resource interface {
 	// Apply makes the object equal to change.After, or removes it if that is null.
 	// It must be safe to repeat after an interruption at any instant. It returns
 	// what is known of the outcome, and, with Applied, the object as it is now. The
-	// error says why the outcome is not Applied.
+	// error says why the outcome is not Applied; a [*WaitError] that it waits for a
+	// person.
 	Apply(ctx context.Context, change Change, log Log) (Outcome, cty.Value, error)
 }
 
@@ -154,6 +156,9 @@ type Env struct {
 	Peer func(address string) (System, error)
 	// Lineage identifies the migration (a UUID, the same for the life of the state).
 	Lineage string
+	// Transcript, if not nil, gets a line for each command that is run on a server:
+	// when, where, which, how it ended and how long it took; never a secret.
+	Transcript io.Writer
 }
 
 // Error is an error that helps: what to do next, and whether the same call may be
@@ -182,3 +187,19 @@ func Faultf(next, format string, args ...any) error {
 }
 
 var _ Error = (*Fault)(nil)
+
+// A WaitError says that a change waits for a person. Nothing is wrong, and nothing
+// was done: Apply returns it with NotApplied. The turn ends in a wait instead of a
+// failure, and the next one tries the same change.
+type WaitError struct {
+	// Task is what the person is to do, in a few words.
+	Task string
+	// Next says how, and how to say that it is done.
+	Next string
+}
+
+func (e *WaitError) Error() string   { return e.Task + ": waits for a person" }
+func (e *WaitError) Hint() string    { return e.Next }
+func (e *WaitError) Temporary() bool { return false }
+
+var _ Error = (*WaitError)(nil)

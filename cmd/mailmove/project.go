@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"time"
@@ -23,6 +24,7 @@ type projectFlags struct {
 	validity       time.Duration
 	takeOver       bool
 	dir            string // "" is the current folder
+	transcript     string
 }
 
 // configFlags say what to read.
@@ -40,6 +42,7 @@ func (f *projectFlags) stateFlag() cli.Flag {
 // planFlags are what planning needs besides.
 func (f *projectFlags) planFlags() []cli.Flag {
 	return append(f.configFlags(), f.stateFlag(),
+		&cli.StringFlag{Name: "transcript", Usage: "append a line for every command that is run on a server to a `file`", Destination: &f.transcript},
 		&cli.DurationFlag{Name: "valid-for", Usage: "how long the plan can be accepted", Value: 7 * 24 * time.Hour, Destination: &f.validity})
 }
 
@@ -95,10 +98,28 @@ func (a *app) open(f *projectFlags, command string) (*project, error) {
 		path = c.StatePath()
 	}
 	store := state.NewFile(path)
+	transcript, err := f.openTranscript()
+	if err != nil {
+		return nil, err
+	}
 	return &project{config: c, engine: &engine.Engine{
-		Program: program{c}, Registry: registry(&confirmations{path: path}), Store: store, Now: time.Now, Version: version,
+		Transcript: transcript,
+		Program:    program{c}, Registry: registry(confirmations(path)), Store: store, Now: time.Now, Version: version,
 		Holder: holder(command), Parallelism: f.parallelism, LockTimeout: f.lockTimeout, Validity: f.validity, TakeOver: f.takeOver,
 	}}, nil
+}
+
+// openTranscript opens the file of -transcript, nil without one. It stays open until
+// the program ends.
+func (f *projectFlags) openTranscript() (io.Writer, error) {
+	if f.transcript == "" {
+		return nil, nil
+	}
+	file, err := os.OpenFile(f.transcript, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the transcript: %w", err)
+	}
+	return file, nil
 }
 
 // statePath returns the path of the state. With -state no configuration is read.

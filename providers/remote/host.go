@@ -196,7 +196,7 @@ func (h *Host) log(c Command, began time.Time, res Result, err error) {
 		return
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s", began.UTC().Format(time.RFC3339), h, c.Name)
+	fmt.Fprintf(&b, "%s %s: %s", began.UTC().Format("2006-01-02T15:04:05.000Z07:00"), h, c.Name)
 	for _, a := range c.Args {
 		if len(a) > 100 {
 			a = a[:100] + "…"

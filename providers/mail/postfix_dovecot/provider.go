@@ -56,7 +56,7 @@ func (Provider) Open(_ context.Context, config cty.Value, env providers.Env) (pr
 	endpoint := mail.Endpoint{Address: address.String(), Name: c.text("name"),
 		IMAP: c.number("imap_port"), POP3: c.number("pop3_port"), Relay: c.number("relay_port")}
 	ssh := c.object("ssh")
-	rc := remote.Config{Address: ssh.text("address"), Port: ssh.number("port"), User: ssh.text("user"), HostKey: ssh.text("host_key")}
+	rc := remote.Config{Address: ssh.text("address"), Port: ssh.number("port"), User: ssh.text("user"), HostKey: ssh.text("host_key"), Transcript: env.Transcript}
 	if rc.Address == "" {
 		rc.Address = endpoint.Address
 	}

@@ -1,8 +1,10 @@
 package trial_test
 
 import (
+	"bytes"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +44,14 @@ func TestLive(t *testing.T) {
 			o.Traffic = traffic.Options{RateNormal: 4, RateStale: 2, RateUsers: 0.5, Life: 10 * time.Minute}
 			o.Users = users.Options{Act: 3 * time.Second, Probe: time.Second}
 			o.Rollback, o.Before, o.Between, o.After = tt.back, 5*time.Second, 5*time.Second, 5*time.Second
-			migration := &trial.Mailmove{Recipe: "live", Kill: tt.kill, Log: t.Output()}
+			var log bytes.Buffer
+			o.Log = &log
+			migration := &trial.Mailmove{Recipe: "live", Kill: tt.kill, Log: &log}
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("how it ended:\n%s", tail(log.String(), 60))
+				}
+			})
 			result, err := trial.Run(t.Context(), "livetest", migration, o)
 			if err != nil {
 				t.Fatal(err)
@@ -57,4 +66,11 @@ func TestLive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// tail returns the last lines of text: faults are printed before them, so that they
+// are seen also where only the beginning of an output is.
+func tail(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "")
 }

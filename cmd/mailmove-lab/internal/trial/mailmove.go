@@ -63,7 +63,7 @@ func (m *Mailmove) Forward(ctx context.Context, l *lab.Lab) error {
 	if err := m.configure(l, host, "24h"); err != nil {
 		return err
 	}
-	return m.turns(ctx, host, func() (bool, error) { return m.reached(ctx, host, "drain") }, "apply", "-auto-approve", "-no-color", "-detailed-exitcode")
+	return m.turns(ctx, host, func() (bool, error) { return m.reached(ctx, host, "drain") }, "apply", "-auto-approve", "-no-color", "-detailed-exitcode", "-transcript=transcript")
 }
 
 // Back returns to before the first phase.
