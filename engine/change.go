@@ -104,6 +104,7 @@ func (c *clockRun) applied(r result) {
 	delete(c.running, r.op)
 	address := j.change.Address
 	outcome, err := verdict(c.t.schemas, j, r)
+	var wait *providers.WaitError
 	c.t.append(state.Entry{End: &state.End{Op: r.op, Outcome: outcome.String(), Value: plan.NewValue(r.value), Error: message(err)}})
 	if r.blind == nil {
 		c.t.observed[address] = r.value
@@ -116,6 +117,9 @@ func (c *clockRun) applied(r result) {
 		c.tries[address]++
 		c.t.notify(Notice{Kind: NoticeRetry, Clock: c.path, Phase: c.phase(), Address: address, Text: err.Error()})
 		c.frontier.Retry(address)
+	case outcome == providers.NotApplied && errors.As(err, &wait):
+		c.frontier.Fail(address)
+		c.await(address, wait)
 	default:
 		c.frontier.Fail(address)
 		c.failure(address, err)
@@ -135,6 +139,7 @@ func (c *clockRun) succeed(j job, value cty.Value) {
 	} else {
 		delete(c.known, address)
 	}
+	c.answered(address)
 	c.frontier.Finish(address)
 }
 

@@ -62,6 +62,7 @@ type clockRun struct {
 	closes   time.Time
 	failures []Failure
 	wait     Wait
+	tasks    []Task // what this walk has found that waits for people
 }
 
 func newClockRun(t *turn, p *plan.ClockPlan) *clockRun {
@@ -97,7 +98,7 @@ func (c *clockRun) observe() error {
 		c.mode = checking
 		return nil
 	}
-	c.mode, c.worked = observing, false
+	c.mode, c.worked, c.tasks = observing, false, nil
 	if err := c.load(); err != nil {
 		return err
 	}
@@ -288,14 +289,17 @@ func (c *clockRun) key(address string) (batchKey, int) {
 	return k.batchKey, k.limit
 }
 
-// endWalk decides what comes after a walk: nothing after a failure or a closed
-// window, another look after work, the gates after a look at which all was well.
+// endWalk decides what comes after a walk: nothing after a failure, a closed window
+// or at what waits for a person, another look after work, the gates after a look at
+// which all was well.
 func (c *clockRun) endWalk() error {
 	switch {
 	case len(c.failures) > 0:
 		c.mode = failed
 	case c.shut && !c.frontier.Done():
 		c.mode = waiting
+	case len(c.tasks) > 0:
+		c.wait, c.mode = Wait{Phase: c.phase()}, waiting
 	case c.worked:
 		return c.observe()
 	default:

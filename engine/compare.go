@@ -111,6 +111,7 @@ func (c *clockRun) record(r plan.Resource, value cty.Value) {
 	} else if !ok || !rec.Values.RawEquals(value) || !slices.Equal(rec.DependsOn, r.DependsOn) || rec.Keep != r.Keep {
 		c.t.append(state.Entry{Record: &state.Record{Address: r.Address, Resource: recorded}})
 	}
+	c.answered(r.Address)
 	c.remember(r, value)
 }
 

@@ -8,16 +8,27 @@ import (
 
 	"github.com/mailmove/mailmove/engine/plan"
 	"github.com/mailmove/mailmove/engine/state"
+	"github.com/mailmove/mailmove/providers"
 )
 
 // A Wait is what a clock waits for.
 type Wait struct {
+	// Phase is the one to be entered, or to go on with.
 	Phase string
 	// Gates are the closed gates before the phase.
 	Gates []plan.Reading
+	// Tasks are what people must do before the phase in which the clock stands is done.
+	Tasks []Task
 	// Until is the earliest moment at which looking again makes sense; zero if only
 	// a person or an observation can tell.
 	Until time.Time
+}
+
+// A Task is a change that waits for a person.
+type Task struct {
+	Address string
+	// Text says what is to be done, Next how, and how to say that it is done.
+	Text, Next string
 }
 
 // passGates evaluates the gates of the next phase, and enters it if all are open.
@@ -102,6 +113,25 @@ func (c *clockRun) note(phase string, r plan.Reading) {
 		text = "open: " + r.Evidence
 	}
 	c.t.notify(Notice{Kind: NoticeGate, Clock: c.path, Phase: phase, Address: r.Name, Text: text})
+}
+
+// await notes a change that waits for a person. The state has it as a gate of the
+// phase, by the object's address, for those who ask how things stand.
+func (c *clockRun) await(address string, w *providers.WaitError) {
+	c.tasks = append(c.tasks, Task{Address: address, Text: w.Task, Next: w.Next})
+	key := state.GateKey(c.path, c.phase(), address)
+	if was, known := c.t.state.Gates[key]; !known || was.Open || was.Evidence != w.Task {
+		c.t.append(state.Entry{Gate: &state.Gate{Key: key, Evidence: w.Task}})
+	}
+	c.t.notify(Notice{Kind: NoticeTask, Clock: c.path, Phase: c.phase(), Address: address, Text: w.Task})
+}
+
+// answered notes that what a change waited for has been done.
+func (c *clockRun) answered(address string) {
+	key := state.GateKey(c.path, c.phase(), address)
+	if was, known := c.t.state.Gates[key]; known && !was.Open {
+		c.t.append(state.Entry{Gate: &state.Gate{Key: key, Open: true, Evidence: was.Evidence}})
+	}
 }
 
 // readWindow looks whether the windows of the phase in which the clock stands are

@@ -58,7 +58,9 @@ type world struct {
 	unreachable map[string]bool
 	// fickle things are never seen in the colour they were given.
 	fickle map[string]bool
-	epoch  int64
+	// personal things are changed by people only.
+	personal map[string]bool
+	epoch    int64
 }
 
 func newWorld(names ...string) *world {
@@ -128,6 +130,9 @@ func (w things) Apply(_ context.Context, c providers.TypedChange[thing], log pro
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.personal[c.Address] {
+		return providers.NotApplied, nil, &providers.WaitError{Task: "paint " + c.Address, Next: "Take a brush."}
+	}
 	if w.point() {
 		return providers.Unknown, nil, errCrash
 	}

@@ -21,7 +21,8 @@ type ClockReport struct {
 	Path  string
 	Phase string
 	Done  bool
-	// Wait is set when the clock waits.
+	// Wait is set when the clock waits. Beside failures it has what people can do
+	// meanwhile.
 	Wait     *Wait
 	Failures []Failure
 }
@@ -72,8 +73,12 @@ func (t *turn) report() *Report {
 	r := &Report{Interrupted: t.stopping}
 	for _, c := range t.clocks {
 		clock := ClockReport{Path: c.path, Phase: c.phase(), Done: c.mode == done, Failures: c.failures}
-		if c.mode == waiting {
-			wait := c.wait
+		if c.mode == waiting || len(c.tasks) > 0 {
+			wait := Wait{Phase: c.phase()}
+			if c.mode == waiting {
+				wait = c.wait
+			}
+			wait.Tasks = c.tasks
 			clock.Wait = &wait
 		}
 		r.Clocks = append(r.Clocks, clock)

@@ -455,3 +455,50 @@ func TestRecurringDriftsByItself(t *testing.T) {
 		}
 	}
 }
+
+// What waits for a person is no failure: the turn ends in a wait that says for what,
+// dependants are not touched, everything else goes on, and the state knows it.
+func TestWaitsForAPerson(t *testing.T) {
+	b := newBench(t, journey(), found())
+	b.world.personal = map[string]bool{"box1": true}
+	for turn, p := range []*plan.Plan{b.plan(Target{}), nil} {
+		r := b.apply(p)
+		want := []Task{{Address: "box1", Text: "paint box1", Next: "Take a brush."}}
+		if r.Done() || r.Clocks[0].Wait == nil || r.Clocks[0].Phase != "prepare" {
+			t.Fatalf("turn %d: %+v, want a wait in phase prepare", turn, r.Clocks[0])
+		}
+		if diff := cmp.Diff(want, r.Clocks[0].Wait.Tasks); diff != "" {
+			t.Errorf("turn %d: tasks:\n%s", turn, diff)
+		}
+		if diff := cmp.Diff(map[string]string{"sign": "grey", "box1": "grey", "box2": "blue", "scaffold": "red", "neighbour": "grey"}, b.world.things); diff != "" {
+			t.Errorf("turn %d: %s", turn, diff)
+		}
+		s, err := b.engine().State()
+		if err != nil || len(s.Intents) > 0 || s.Gates["move/prepare/box1"].Evidence != "paint box1" || s.Gates["move/prepare/box1"].Open {
+			t.Errorf("turn %d: the state has %+v, %v", turn, s.Gates, err)
+		}
+	}
+	b.world.things["box1"] = "blue" // as somebody painted it
+	b.world.personal = nil
+	if r := b.apply(nil); !r.Done() {
+		t.Errorf("not done when it has been painted: %+v", r.Clocks[0])
+	}
+	if s, err := b.engine().State(); err != nil || !s.Gates["move/prepare/box1"].Open {
+		t.Errorf("the state still waits: %+v, %v", s.Gates, err)
+	}
+}
+
+// A failure elsewhere does not hide what people can do meanwhile.
+func TestFailureBesideAWait(t *testing.T) {
+	b := newBench(t, journey(), found())
+	p := b.plan(Target{})
+	b.world.personal = map[string]bool{"box1": true}
+	b.world.unreachable["box2"] = true
+	r, err := b.engine().Apply(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Err() == nil || r.Clocks[0].Wait == nil || len(r.Clocks[0].Wait.Tasks) != 1 {
+		t.Errorf("got %v and %+v, want a failure and a task", r.Err(), r.Clocks[0].Wait)
+	}
+}

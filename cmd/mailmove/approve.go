@@ -68,46 +68,56 @@ func (a *app) confirm(p *project, address, by, note string) error {
 	if err != nil {
 		return err
 	}
-	title, err := stepTitle(contract, address)
+	step, err := findStep(contract, address)
 	if err != nil {
 		return err
 	}
-	if err := p.engine.Confirm(title, by, note); err != nil {
+	if err := p.engine.Confirm(step.Title, by, note); err != nil {
 		return err
 	}
-	a.ui.print("%s has confirmed: %s. mailmove apply goes on.\n", view.Clean(by), view.Clean(title))
+	a.ui.print("%s has confirmed: %s. mailmove apply goes on.\n", view.Clean(by), view.Clean(step.Title))
 	return nil
 }
 
-// stepTitle returns the title of the operator_step at an address of the plan in
-// force; it is the step's identity.
-func stepTitle(contract *plan.Plan, address string) (string, error) {
+// step is an operator_step of a plan.
+type step struct {
+	Title        string  `json:"title"` // its identity
+	Instructions *string `json:"instructions"`
+}
+
+// stepOf reads the operator_step that a change is about; ok is false for any other.
+func stepOf(change plan.Change) (s step, ok bool) {
+	if change.Type != "operator_step" || change.After.IsNull() {
+		return s, false
+	}
+	data, err := json.Marshal(change.After)
+	return s, err == nil && json.Unmarshal(data, &s) == nil
+}
+
+// findStep finds the step at an address of the plan in force.
+func findStep(contract *plan.Plan, address string) (step, error) {
+	if contract == nil {
+		return step{}, hint(fmt.Errorf("confirming step %q: %w", address, engine.ErrNoContract), "A step is confirmed when the migration has come to it: mailmove plan, then mailmove apply.")
+	}
 	var known []string
-	if contract != nil {
-		for _, c := range contract.Clocks {
-			for _, stage := range c.Stages {
-				for _, change := range stage.Changes {
-					if change.Type != "operator_step" || change.After.IsNull() {
-						continue
-					}
+	for _, c := range contract.Clocks {
+		for _, stage := range c.Stages {
+			for _, change := range stage.Changes {
+				s, ok := stepOf(change)
+				if ok && change.Address == address {
+					return s, nil
+				}
+				if ok {
 					known = append(known, change.Address)
-					if change.Address != address {
-						continue
-					}
-					var step struct {
-						Title string `json:"title"`
-					}
-					data, err := json.Marshal(change.After)
-					if err != nil {
-						return "", err
-					}
-					err = json.Unmarshal(data, &step)
-					return step.Title, err
 				}
 			}
 		}
 	}
-	return "", hint(fmt.Errorf("confirming: the plan in force has no step %q to be taken", address), "Its steps are: "+strings.Join(known, ", ")+".")
+	next := "It has no step at all; mailmove status says what it waits for."
+	if len(known) > 0 {
+		next = "Its steps are: " + strings.Join(known, ", ") + "."
+	}
+	return step{}, hint(fmt.Errorf("confirming: the plan in force has no step %q to be taken", address), next)
 }
 
 type gatePlace struct{ clock, phase string }

@@ -94,7 +94,7 @@ func (c *course) take(e view.Event) (took time.Duration, silent bool) {
 	switch engine.NoticeKind(e.Type) {
 	case engine.NoticeBegin:
 		c.running[e.Address] = &work{begun: e.At}
-	case engine.NoticeApplied, engine.NoticeFailed, engine.NoticeRetry:
+	case engine.NoticeApplied, engine.NoticeFailed, engine.NoticeRetry, engine.NoticeTask:
 		delete(c.running, e.Address)
 		if w != nil {
 			took = e.At.Sub(w.begun)

@@ -4,7 +4,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/mailmove/mailmove/engine/state"
 	"github.com/mailmove/mailmove/providers"
@@ -41,24 +40,20 @@ func (t providerTypes) Schema(name string) (providers.Schema, bool) {
 // Types implements [config.Schemas].
 func (t providerTypes) Types() []string { return slices.Sorted(maps.Keys(t)) }
 
-// confirmations are those that a state records. They are read once: during a turn
-// nobody else writes.
-type confirmations struct {
-	path string
-	once sync.Once
-	read map[string]state.Confirmation
-}
+// confirmations are those that the state at a path records.
+type confirmations string
 
-// Confirmation implements [operator.Confirmations]. A state that cannot be read is
-// for the engine to report.
-func (c *confirmations) Confirmation(title string) (operator.Confirmation, bool) {
-	c.once.Do(func() {
-		if s, err := state.NewFile(c.path).Load(); err == nil && s != nil {
-			c.read = s.Confirmations
-		}
-	})
-	found, ok := c.read[title]
-	return operator.Confirmation{By: found.By, At: found.At}, ok
+// Confirmations implements [operator.Confirmations].
+func (path confirmations) Confirmations() (map[string]operator.Confirmation, error) {
+	s, err := state.NewFile(string(path)).Load()
+	if err != nil || s == nil {
+		return nil, err
+	}
+	recorded := make(map[string]operator.Confirmation, len(s.Confirmations))
+	for title, c := range s.Confirmations {
+		recorded[title] = operator.Confirmation{By: c.By, At: c.At}
+	}
+	return recorded, nil
 }
 
 // modules returns the modules that ship with mailmove: source = "std/NAME".

@@ -32,7 +32,17 @@ type clockLine struct {
 type waitLine struct {
 	Phase string     `json:"phase"`
 	Until *time.Time `json:"until,omitempty"`
-	Gates []gateLine `json:"gates"`
+	Gates []gateLine `json:"gates,omitempty"`
+	Tasks []taskLine `json:"tasks,omitempty"`
+}
+
+// taskLine is what a person must do.
+type taskLine struct {
+	Address string `json:"address"`
+	Task    string `json:"task"`
+	Next    string `json:"next"`
+	// ConfirmedBy has said that it is done; the next turn counts it.
+	ConfirmedBy string `json:"confirmed_by,omitempty"`
 }
 
 type gateLine struct {
@@ -77,6 +87,9 @@ func newReportLine(r *engine.Report) reportLine {
 		one := clockLine{Clock: c.Path, Phase: c.Phase, Status: statusOf(c)}
 		if c.Wait != nil {
 			one.Waits = &waitLine{Phase: c.Wait.Phase, Until: orNil(c.Wait.Until)}
+			for _, t := range c.Wait.Tasks {
+				one.Waits.Tasks = append(one.Waits.Tasks, taskLine{Address: t.Address, Task: t.Text, Next: t.Next})
+			}
 			for _, g := range c.Wait.Gates {
 				one.Waits.Gates = append(one.Waits.Gates, gateLine{Name: g.Name, Kind: string(g.Kind), Title: g.Title, Open: g.Open, Evidence: g.Evidence, Until: orNil(g.Until)})
 			}
@@ -115,7 +128,7 @@ func (u *ui) clockText(c engine.ClockReport) string {
 	case len(c.Failures) > 0:
 		return u.failures(name, c)
 	case c.Wait != nil:
-		return name + inPhase(c.Phase) + u.waitText(c.Wait)
+		return name + inPhase(c.Phase) + ": " + u.waitText(c)
 	case c.Done:
 		return fmt.Sprintf("%s%s: %s\n", name, inPhase(c.Phase), view.Paint(u.color, "32", "done"))
 	}
@@ -136,14 +149,35 @@ func inPhase(phase string) string {
 	return ", phase " + view.Clean(phase)
 }
 
-// waitText says for which gates a clock waits.
-func (u *ui) waitText(w *engine.Wait) string {
+// waitText says for which people and gates a clock waits.
+func (u *ui) waitText(c engine.ClockReport) string {
+	w, waiting := c.Wait, view.Paint(u.color, "36", "waiting")
 	var b strings.Builder
-	fmt.Fprintf(&b, ": %s to enter phase %s%s\n", view.Paint(u.color, "36", "waiting"), view.Clean(w.Phase), untilWords(w.Until))
+	switch {
+	case len(w.Gates) == 0:
+		fmt.Fprintf(&b, "%s for a person\n", waiting)
+	case w.Phase == c.Phase:
+		fmt.Fprintf(&b, "%s to go on%s\n", waiting, untilWords(w.Until))
+	default:
+		fmt.Fprintf(&b, "%s to enter phase %s%s\n", waiting, view.Clean(w.Phase), untilWords(w.Until))
+	}
+	b.WriteString(taskText(w.Tasks))
 	for _, g := range w.Gates {
 		fmt.Fprintf(&b, "    gate %s (%s): %s%s\n", view.Clean(g.Name), kindWords(g.Kind), view.Clean(g.Evidence), untilWords(g.Until))
 		if g.Kind == plan.Approval {
 			fmt.Fprintf(&b, "        to approve: mailmove approve %s\n", view.Clean(g.Name))
+		}
+	}
+	return b.String()
+}
+
+// taskText says what people must do, and how to say that it is done.
+func taskText(tasks []engine.Task) string {
+	var b strings.Builder
+	for _, t := range tasks {
+		fmt.Fprintf(&b, "    %s waits for a person: %s\n", view.Clean(t.Address), view.Clean(t.Text))
+		for _, line := range strings.Split(t.Next, "\n") {
+			fmt.Fprintf(&b, "        %s\n", view.Clean(line))
 		}
 	}
 	return b.String()
@@ -181,6 +215,9 @@ func (u *ui) failures(name string, c engine.ClockReport) string {
 			break
 		}
 		b.WriteString(u.cause(byCause[cause]))
+	}
+	if c.Wait != nil {
+		b.WriteString(taskText(c.Wait.Tasks))
 	}
 	return b.String()
 }

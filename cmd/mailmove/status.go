@@ -13,6 +13,7 @@ import (
 	"github.com/mailmove/mailmove/engine/plan"
 	"github.com/mailmove/mailmove/engine/state"
 	"github.com/mailmove/mailmove/engine/view"
+	"github.com/mailmove/mailmove/providers/operator"
 )
 
 // statusCommand says how things stand.
@@ -88,6 +89,8 @@ type clockStand struct {
 	Done    *time.Time `json:"done,omitempty"`
 	Next    string     `json:"next,omitempty"`
 	Gates   []gateLine `json:"gates,omitempty"`
+	// Tasks are what people must do before the phase is done.
+	Tasks []taskLine `json:"tasks,omitempty"`
 }
 
 type begunLine struct {
@@ -127,12 +130,16 @@ func newStatusLine(s *state.Snapshot, path string, contract *plan.Plan) statusLi
 	return line
 }
 
-// standOf says where a clock stands and what it last saw of the gates before it.
+// standOf says where a clock stands, what it last saw of the gates before it, and
+// what a turn has come to that waits for people.
 func standOf(s *state.Snapshot, c *plan.ClockPlan) clockStand {
 	at := s.Clocks[c.Path]
 	stand := clockStand{Clock: c.Path, Phase: at.Phase, Entered: orNil(at.Entered), Done: orNil(at.Done)}
 	stand.Steady = len(c.Stages) == 1 && c.Stages[0].Phase == "" && c.Stages[0].Entered
 	next := engine.StageOf(c, at.Phase) + 1
+	if next > 0 {
+		stand.Tasks = tasksOf(s, c.Path, c.Stages[next-1])
+	}
 	if next >= len(c.Stages) {
 		return stand
 	}
@@ -148,6 +155,24 @@ func standOf(s *state.Snapshot, c *plan.ClockPlan) clockStand {
 		stand.Gates = append(stand.Gates, line)
 	}
 	return stand
+}
+
+// tasksOf returns the steps for people of the stage in which a clock stands, as far
+// as a turn has come to them.
+func tasksOf(s *state.Snapshot, clock string, stage plan.StagePlan) []taskLine {
+	var tasks []taskLine
+	for _, change := range stage.Changes {
+		step, ok := stepOf(change)
+		seen, known := s.Gates[state.GateKey(clock, stage.Phase, change.Address)]
+		if !ok || !known || seen.Open {
+			continue
+		}
+		tasks = append(tasks, taskLine{
+			Address: change.Address, Task: step.Title, Next: operator.Next(change.Address, step.Instructions),
+			ConfirmedBy: s.Confirmations[step.Title].By,
+		})
+	}
+	return tasks
 }
 
 func writeStatus(w io.Writer, line statusLine, s *state.Snapshot, contract *plan.Plan, color bool) error {
@@ -207,6 +232,13 @@ func (l *lines) clock(c clockStand, color bool) {
 		where += ", not done yet"
 	}
 	l.add("%s: %s", view.Paint(color, "1", clockName(c.Clock)), where)
+	for _, t := range c.Tasks {
+		if t.ConfirmedBy != "" {
+			l.add("  %s: %s: confirmed by %s; the next apply goes on", view.Clean(t.Address), view.Clean(t.Task), view.Clean(t.ConfirmedBy))
+			continue
+		}
+		l.add("%s", strings.TrimSuffix(taskText([]engine.Task{{Address: t.Address, Text: t.Task, Next: t.Next}}), "\n"))
+	}
 	if c.Next == "" {
 		return
 	}

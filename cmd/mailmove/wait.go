@@ -36,10 +36,12 @@ func (o waitOptions) next(report *engine.Report, now time.Time) time.Time {
 		if c.Wait == nil {
 			continue
 		}
+		people := len(c.Wait.Tasks) > 0
 		for _, g := range c.Wait.Gates {
-			if poll := now.Add(o.poll); g.Until.IsZero() && (next.IsZero() || poll.Before(next)) {
-				next = poll
-			}
+			people = people || g.Until.IsZero()
+		}
+		if poll := now.Add(o.poll); people && (next.IsZero() || poll.Before(next)) {
+			next = poll
 		}
 	}
 	if next.IsZero() {
@@ -74,17 +76,17 @@ func (a *app) sleep(ctx context.Context, p *project, report *engine.Report, o wa
 		case <-time.After(min(left, longestTimer)):
 		}
 		if a.approvals(p) != approvals {
-			return nil // somebody approved a gate meanwhile
+			return nil // somebody approved a gate or confirmed a step meanwhile
 		}
 	}
 }
 
-// approvals counts the recorded approvals. A state that cannot be read just now
-// is for the next turn to report.
+// approvals counts what people have approved and confirmed. A state that cannot be
+// read just now is for the next turn to report.
 func (a *app) approvals(p *project) int {
 	s, err := p.engine.State()
 	if err != nil || s == nil {
 		return 0
 	}
-	return len(s.Approvals)
+	return len(s.Approvals) + len(s.Confirmations)
 }

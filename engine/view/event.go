@@ -13,14 +13,14 @@ import (
 // An Event is something that happened during a turn.
 type Event struct {
 	At time.Time `json:"at"`
-	// Type is observing, enter, phase_done, gate, begin, step, progress, applied,
+	// Type is observing, enter, phase_done, gate, task, begin, step, progress, applied,
 	// failed, retry or waiting.
 	Type    string           `json:"type"`
 	Clock   string           `json:"clock,omitempty"`
 	Phase   string           `json:"phase,omitempty"`
 	Address string           `json:"address,omitempty"`
 	Action  providers.Action `json:"action,omitempty"`
-	// Text is a step's name, a gate's evidence or an error.
+	// Text is a step's name, a gate's evidence, a person's task or an error.
 	Text  string `json:"text,omitempty"`
 	Done  int64  `json:"done,omitempty"`
 	Total int64  `json:"total,omitempty"`
@@ -64,6 +64,8 @@ func (e Event) Line(color bool, took time.Duration) (line string, ok bool) {
 		return paint(green, fmt.Sprintf("%s: phase %s is done", clockName(e.Clock), phaseWords(e.Phase))), true
 	case "gate":
 		return paint(cyan, fmt.Sprintf("gate %s before %s: %s", address, phaseWords(e.Phase), text)), true
+	case "task":
+		return paint(cyan, fmt.Sprintf("%s: waits for a person: %s", address, text)), true
 	case "begin":
 		return fmt.Sprintf("%s: %s", address, verb(e.Action, "ing")), true
 	case "step":

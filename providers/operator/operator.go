@@ -8,12 +8,14 @@
 //	}
 //
 // A person confirms it with `mailmove approve`, which records who and when; the
-// provider reads that record through [Confirmations].
+// provider reads that record through [Confirmations]. Until then a turn that has
+// come to the step waits ([providers.WaitError]), and says for what.
 package operator
 
 import (
 	"context"
-	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -29,9 +31,8 @@ type Confirmation struct {
 
 // Confirmations are the recorded confirmations of a migration.
 type Confirmations interface {
-	// Confirmation returns the confirmation of the step with a title, and whether
-	// there is one. It is safe for concurrent use.
-	Confirmation(title string) (Confirmation, bool)
+	// Confirmations returns those recorded by now, by the title of their step.
+	Confirmations() (map[string]Confirmation, error)
 }
 
 // Provider is the provider "operator".
@@ -64,12 +65,18 @@ func stepSchema() providers.ResourceSchema {
 	}
 }
 
-// Open implements [providers.Provider].
+// Open implements [providers.Provider]. The confirmations are read once, when they
+// are first asked for: while a turn holds the state nobody else adds to them.
 func (p *Provider) Open(context.Context, cty.Value, providers.Env) (providers.System, error) {
-	return system{p.confirmations}, nil
+	if p.confirmations == nil {
+		return system{func() (map[string]Confirmation, error) { return nil, nil }}, nil
+	}
+	return system{sync.OnceValues(p.confirmations.Confirmations)}, nil
 }
 
-type system struct{ confirmations Confirmations }
+type system struct {
+	recorded func() (map[string]Confirmation, error)
+}
 
 func (s system) Resource(typ string) providers.Resource {
 	if typ != "operator_step" {
@@ -88,7 +95,7 @@ type stepValue struct {
 }
 
 // steps is the type operator_step.
-type steps struct{ confirmations Confirmations }
+type steps system
 
 var _ providers.TypedResource[stepValue] = steps{}
 
@@ -97,19 +104,20 @@ func (s steps) Observe(_ context.Context, desired, last *stepValue) (*stepValue,
 	if v == nil {
 		v = last
 	}
-	return s.confirmed(v), nil
+	return s.confirmed(v)
 }
 
 // confirmed returns the step as it was confirmed, nil if it was not.
-func (s steps) confirmed(v *stepValue) *stepValue {
-	if s.confirmations == nil {
-		return nil
+func (s steps) confirmed(v *stepValue) (*stepValue, error) {
+	recorded, err := s.recorded()
+	if err != nil {
+		return nil, err
 	}
-	c, ok := s.confirmations.Confirmation(v.Title)
+	c, ok := recorded[v.Title]
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	return &stepValue{Title: v.Title, Instructions: v.Instructions, ConfirmedBy: new(c.By), ConfirmedAt: new(c.At.UTC().Format(time.RFC3339))}
+	return &stepValue{Title: v.Title, Instructions: v.Instructions, ConfirmedBy: new(c.By), ConfirmedAt: new(c.At.UTC().Format(time.RFC3339))}, nil
 }
 
 // Apply implements [providers.TypedResource]. Nothing can be done here but to say
@@ -118,12 +126,22 @@ func (s steps) Apply(_ context.Context, change providers.TypedChange[stepValue],
 	if change.After == nil {
 		return providers.Applied, nil, nil
 	}
-	if done := s.confirmed(change.After); done != nil {
+	done, err := s.confirmed(change.After)
+	switch {
+	case err != nil:
+		return providers.NotApplied, nil, err
+	case done != nil:
 		return providers.Applied, done, nil
 	}
-	next := fmt.Sprintf("When it is done, confirm it: mailmove approve %q, then run mailmove apply again.", change.Address)
-	if change.After.Instructions != nil {
-		next = *change.After.Instructions + " " + next
+	return providers.NotApplied, nil, &providers.WaitError{Task: change.After.Title, Next: Next(change.Address, change.After.Instructions)}
+}
+
+// Next says how the step at an address is taken and, in words for a shell, how it
+// is confirmed; a line each.
+func Next(address string, instructions *string) string {
+	confirm := "When it is done: mailmove approve '" + strings.ReplaceAll(address, "'", `'\''`) + "', then mailmove apply"
+	if instructions == nil {
+		return confirm
 	}
-	return providers.NotApplied, nil, providers.Faultf(next, "step %q waits for a person", change.After.Title)
+	return *instructions + "\n" + confirm
 }
