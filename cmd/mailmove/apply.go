@@ -23,7 +23,7 @@ type turnOptions struct {
 func (o *turnOptions) flags() []cli.Flag {
 	return append(o.wait.flags(),
 		&cli.BoolFlag{Name: "auto-approve", Aliases: []string{"yes"}, Usage: "do not ask before a new plan is carried out", Destination: &o.approve},
-		&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 if the migration waits for a gate", Destination: &o.detailed},
+		&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 if the migration waits for a gate or a person", Destination: &o.detailed},
 		&cli.BoolFlag{Name: "expand", Usage: "show equal changes one by one", Destination: &o.expand},
 	)
 }

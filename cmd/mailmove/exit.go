@@ -22,9 +22,11 @@ const (
 )
 
 const exitTable = `EXIT CODES:
-     0  done, or nothing to do; an apply that waits for a gate, without -detailed-exitcode
+     0  done, or nothing to do; an apply that waits for a gate or a person, without
+        -detailed-exitcode
      1  an error; also a plan with dangers that forbid it
-     2  with -detailed-exitcode: the plan has changes, or the migration waits for a gate
+     2  with -detailed-exitcode: the plan has changes, or the migration waits for a gate or
+        a person
      3  what is there is not what was approved: the plan is stale, or something changed
         since; nothing was done that is not in the plan. Plan again and review it
      4  another process holds the lock of the state
