@@ -46,7 +46,8 @@ type Attribute struct {
 	Required bool
 	// Computed is known only by observing and cannot be set.
 	Computed bool
-	// Identity names the object: with another value it is another object.
+	// Identity names the object: with another value it is another object. In a
+	// provider's configuration it names the system, of which there is one block.
 	Identity bool
 	// Default stands where the configuration says nothing; the zero Value is none.
 	Default cty.Value

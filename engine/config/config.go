@@ -3,7 +3,9 @@ package config
 import (
 	"cmp"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -127,6 +129,7 @@ func (c *Config) instantiateAll(m *module) hcl.Diagnostics {
 	for _, key := range names(m.providers) {
 		e.system(m.providers[key])
 	}
+	e.distinctSystems(m)
 	for _, k := range c.clocks {
 		for _, p := range k.phases {
 			e.title(p)
@@ -165,6 +168,38 @@ func (e *evaluator) system(b *providerBlock) {
 		return
 	}
 	c.systems[b.address()] = Provider{Address: b.address(), Type: b.typ, Kind: b.schema.Kind, Config: values, Where: where(b.rng)}
+}
+
+// distinctSystems reports two provider blocks that are one system.
+func (e *evaluator) distinctSystems(m *module) {
+	seen := map[string]Provider{}
+	blocks := slices.SortedFunc(maps.Values(m.providers), func(a, b *providerBlock) int {
+		return cmp.Or(strings.Compare(a.rng.Filename, b.rng.Filename), cmp.Compare(a.rng.Start.Byte, b.rng.Start.Byte))
+	})
+	for _, b := range blocks {
+		p, ok := e.config.systems[b.address()]
+		if !ok {
+			continue
+		}
+		var identity, words []string
+		for _, name := range b.schema.Config.Names() {
+			if b.schema.Config[name].Identity {
+				identity = append(identity, canonical(p.Config.GetAttr(name)))
+				words = append(words, name)
+			}
+		}
+		if len(identity) == 0 {
+			continue
+		}
+		id := b.typ + "|" + strings.Join(identity, "|")
+		before, twice := seen[id]
+		if !twice {
+			seen[id] = p
+			continue
+		}
+		e.add(fault(&b.rng, "The same system twice", "%s is the same system as %s (%s): both have the %s %s. If they are two, correct the one that is wrong; if it is one, keep one block and refer to it.",
+			p.Address, before.Address, before.Where, strings.Join(words, ", "), strings.Join(identity, ", ")))
+	}
 }
 
 // title evaluates a phase's title, which is the same in every phase.

@@ -33,7 +33,10 @@ func newKinds(schemas Schemas) kinds {
 	for _, name := range schemas.Types() {
 		schema, _ := schemas.Schema(name)
 		if _, ok := k[schema.Kind]; !ok {
-			k[schema.Kind] = cty.Capsule("provider("+schema.Kind+")", reflect.TypeFor[system]())
+			k[schema.Kind] = cty.CapsuleWithOps("provider("+schema.Kind+")", reflect.TypeFor[system](), &cty.CapsuleOps{
+				Equals:    func(a, b any) cty.Value { return cty.BoolVal(*a.(*system) == *b.(*system)) },
+				RawEquals: func(a, b any) bool { return *a.(*system) == *b.(*system) },
+			})
 		}
 	}
 	return k

@@ -37,7 +37,7 @@ var (
 // Schema implements [providers.Provider].
 func (Provider) Schema() providers.Schema {
 	return mail.Schema("mailmove's own mail server, for demonstrations and tests.", providers.Attributes{
-		"address": {Type: cty.String, Required: true, Doc: "The URL of the server's control interface, on the server's own loopback address."},
+		"address": {Type: cty.String, Required: true, Identity: true, Doc: "The URL of the server's control interface, on the server's own loopback address."},
 		"token":   {Type: providers.SecretType, Required: true, Doc: "What opens the control interface."},
 	})
 }

@@ -37,7 +37,7 @@ func (Provider) Schema() providers.Schema {
 		"jump":        str("A host on the way, as user@host:port."),
 	}
 	return mail.Schema("A mail server with Postfix and Dovecot 2.3, reached over SSH.", providers.Attributes{
-		"address":    {Type: cty.String, Required: true, Doc: "The IP address that the server has for its peer and for the world."},
+		"address":    {Type: cty.String, Required: true, Identity: true, Doc: "The IP address that the server has for its peer and for the world."},
 		"name":       str("The name in its TLS certificate; without it the peer does not verify the certificate."),
 		"imap_port":  port(143, "993 for TLS from the start; otherwise STARTTLS is used."),
 		"pop3_port":  port(110, "995 for TLS from the start; otherwise STARTTLS is used."),

@@ -14,6 +14,11 @@ variable "old" {
 variable "new" {
   type        = provider(mail)
   description = "The server that shall have it."
+
+  validation {
+    condition     = var.new != var.old
+    error_message = "old and new are the same server. Mail can only be moved from one server to another: give new the provider block of the other one."
+  }
 }
 
 variable "zone" {
