@@ -82,6 +82,39 @@ func (b *bench) parkedLogin(server, user string) chan string {
 	return answer
 }
 
+// slowProgram hands a message over at the peer's door and leaves it open in the middle
+// until a file appears.
+const slowProgram = `
+import os, smtplib, sys, time
+server, recipient, marker = sys.argv[1:4]
+s = smtplib.SMTP(server, 10525, timeout=120)
+s.ehlo("peer")
+s.docmd("MAIL FROM:<a@sender.example>")
+print(s.docmd("RCPT TO:<%s>" % recipient), s.docmd("DATA"), flush=True)
+s.send("Subject: %s\r\n\r\n" % marker)
+open("/tmp/began-" + marker, "w").close()
+while not os.path.exists("/tmp/go-" + marker):
+    time.sleep(0.05)
+print(s.docmd("body\r\n."), flush=True)
+`
+
+// slowly begins such a message on host; the function that it returns ends it and
+// returns what the server answered.
+func (b *bench) slowly(host, server, recipient, marker string) (end func() string) {
+	b.t.Helper()
+	answer := make(chan string, 1)
+	go func() {
+		answer <- b.exec(host, "python3 -c '"+slowProgram+"' "+server+" "+recipient+" "+marker+" 2>&1; :")
+	}()
+	b.eventually("a message is being handed over", func() bool {
+		return strings.TrimSpace(b.exec(host, "[ ! -e /tmp/began-"+marker+" ] || echo yes")) == "yes"
+	})
+	return func() string {
+		b.exec(host, "touch /tmp/go-"+marker)
+		return <-answer
+	}
+}
+
 func TestHandoff(t *testing.T) {
 	t.Parallel()
 	b, _ := prepared(t, 3, 20)
@@ -98,9 +131,8 @@ func TestHandoff(t *testing.T) {
 	if wrong := b.loginAs("198.51.100.20", string(murphy), "wrong"); !strings.HasPrefix(wrong, "refused") {
 		t.Error("login with a wrong password through the new server: ", wrong)
 	}
-	// A password that was changed counts on both, and the one before no longer.
+	// A password that is changed at the home counts on both, and the one before no longer.
 	b.password(b.old, []mail.Account{{Address: office}}, otherHash)
-	b.password(b.new, []mail.Account{{Address: office}}, otherHash)
 	b.eventually("the new password is right at the server that is not the home", func() bool {
 		return strings.HasPrefix(b.loginAs("198.51.100.20", string(office), "another one"), "in ")
 	})
@@ -174,13 +206,25 @@ func TestHandoff(t *testing.T) {
 		t.Error("the old server stored mail after the handoff")
 	}
 
-	// And back, with what has arrived meanwhile.
+	// And back, with what has arrived meanwhile. A message that the old server has
+	// been handing over all the while is not for the store that is being left.
+	slow := b.slowly("old", "198.51.100.20", string(murphy), "slow")
 	b.must(b.begin(ctx, "back", murphy, b.new, b.old, 5*time.Minute))
+	if answer := slow(); !strings.Contains(answer, "(250, b'2.0.0 Ok: queued") {
+		t.Error("a message that was begun before the hold: ", answer)
+	}
+	b.eventually("its delivery has been put off", func() bool {
+		return strings.Contains(b.exec("new", "postqueue -p"), "<"+string(murphy)+"> Temporary") || strings.Contains(b.exec("new", "postqueue -p"), "451 4.")
+	})
 	b.copied(ctx, "back", murphy, b.new, b.old)
 	b.must(b.new.Commit(ctx, "back"))
 	b.must(b.end(ctx, "back", murphy, b.new, b.old))
 	b.send("198.51.100.20", "a@sender.example", string(murphy), "home-again")
 	b.eventually("mail is at home on the old server", func() bool { return b.stored("old", string(murphy), "home-again") == 1 })
+	b.eventually("the slow message is at home", func() bool { return b.stored("old", string(murphy), "slow") == 1 })
+	if n := b.stored("new", string(murphy), "slow"); n != 0 {
+		t.Error("the slow message is in the store that was left")
+	}
 	for _, marker := range []string{"held-old", "held-new", "held-plus", "after-old", "after-new", "moved-old", "moved-new"} {
 		if n := b.stored("old", string(murphy), marker); n != 1 {
 			t.Errorf("after going back %s is there %d times", marker, n)

@@ -34,6 +34,10 @@ const left = "left"
 // and no timer would free it.
 const expiredStatus = 76
 
+// undoneStatus is the status of homes.sh when something had been decided about an
+// account that was not done yet.
+const undoneStatus = 75
+
 // homes runs a command of homes.sh.
 func (s *System) homes(ctx context.Context, doing string, lines []string, args ...string) (string, error) {
 	var input string
@@ -48,10 +52,22 @@ func (s *System) homes(ctx context.Context, doing string, lines []string, args .
 	if exit, ok := errorAs[*remote.ExitError](err); ok && exit.Status == staleStatus && epoch != nil {
 		return "", s.stale(*epoch, string(res.Stdout))
 	}
-	if exit, ok := errorAs[*remote.ExitError](err); ok && exit.Status == expiredStatus {
-		return "", &mail.OutcomeError{Outcome: providers.NotApplied, Err: mail.ErrExpired}
+	if exit, ok := errorAs[*remote.ExitError](err); ok {
+		switch exit.Status {
+		case expiredStatus:
+			return "", &mail.OutcomeError{Outcome: providers.NotApplied, Err: mail.ErrExpired}
+		case undoneStatus:
+			return "", s.again(doing, "an earlier handoff was decided and has only now been completed")
+		}
 	}
 	return strings.TrimSpace(string(res.Stdout)), refusal(err)
+}
+
+// again is the error of something that was not done, because the server had changed
+// since mailmove looked.
+func (s *System) again(doing, why string) error {
+	return &mail.OutcomeError{Outcome: providers.NotApplied, Err: &providers.Fault{
+		Err: fmt.Errorf("%s on %v: %s", doing, s.runner, why), Next: "Run mailmove apply again.", Retry: true}}
 }
 
 // refusal makes an error of a script, which says in a sentence what is wrong, an
@@ -189,11 +205,17 @@ func (s *System) Arm(ctx context.Context, op string, account mail.Address, peer 
 		loginLine(l, account, mail.Login{Mode: mail.Proxied, Peer: peer}, left),
 	}
 	said, err := s.homes(ctx, "arm the dead-man's timer", after, "arm", op, strconv.Itoa(int(math.Ceil(within.Seconds()))))
-	if err == nil && said == "busy" {
-		return &mail.OutcomeError{Outcome: providers.NotApplied, Err: &providers.Fault{Retry: true, Next: "Run mailmove apply again.",
-			Err: fmt.Errorf("arming the handoff of %s on %v: an earlier one was decided and has only now been completed", account, s.runner)}}
+	if err != nil {
+		return err
 	}
-	return err
+	doing := "arm the handoff of " + string(account)
+	switch said {
+	case "busy":
+		return s.again(doing, "an earlier one was decided and has only now been completed")
+	case "away":
+		return s.again(doing, "the account is not at home there any more")
+	}
+	return nil
 }
 
 // Commit implements [mail.Sentry].

@@ -179,9 +179,22 @@ func (l *layout) settings(port int) string {
 		"scheme=" + l.scheme,
 		"auth_group=" + group,
 		fmt.Sprintf("verify=%t", l.caFile != ""),
+		fmt.Sprintf("spare=%t", l.spare()),
 		"seen=/etc/postfix/mailmove/seen",
 		fmt.Sprintf("port=%d", port),
 	}, "\n") + "\n"
+}
+
+// spare reports whether processes that serve sessions wait for clients, or serve
+// more than one: then not every such process is about to serve somebody.
+func (l *layout) spare() bool {
+	return slices.ContainsFunc(l.dovecot, func(s setting) bool {
+		if s.name != "service" || !slices.Contains([]string{"imap", "pop3", "managesieve"}, s.text) {
+			return false
+		}
+		kept, count := s.value("process_min_avail"), s.value("service_count")
+		return kept != "" && kept != "0" || count != "" && count != "1"
+	})
 }
 
 // A setting is one of Dovecot's, as doveconf -n prints it: a name and a value, or

@@ -70,14 +70,15 @@ without_deliveries() {
 	return "$rc"
 }
 
-# resume: deliveries go on as before without_deliveries, and at once.
-resume() {
-	[ -e "$homes/defer_before" ] || return 0
-	before=$(cat "$homes/defer_before")
-	if [ -n "$before" ]; then postconf -e "defer_transports = $before"; else postconf -X defer_transports; fi
-	rm -f "$homes/defer_before"
-	postfix reload >/dev/null 2>&1
-	postqueue -j | sed -n '/deferred transport/s/.*"queue_id": "\([^"]*\)".*/\1/p' | while read -r id; do postqueue -i "$id" || :; done
+# resume: deliveries go on as before without_deliveries. homes.sh does so as well,
+# each minute, if we are killed.
+resume() { [ ! -e "$homes/defer_before" ] || "$homes/homes" resume; }
+
+# alone: nobody else claims, unclaims or resumes meanwhile.
+alone() {
+	mkdir -p "$homes"
+	exec 9>"$homes/claiming"
+	flock -w 180 9 || die 'another command has been installing or removing the hooks for three minutes'
 }
 
 # reload_dovecot WANTED: until the passdbs are in force (0) or no longer (1).
@@ -107,7 +108,7 @@ install_files() {
 	mkdir -p "$maps" "$doors"
 	chmod 755 "$maps"
 	for directory in held away kept guard closed; do
-		for service in imap pop3 sieve smtp; do mkdir -p "$doors/$directory/$service"; done
+		for service in imap pop3 sieve smtp lmtp; do mkdir -p "$doors/$directory/$service"; done
 	done
 	mkdir -p "$doors/from"
 	chmod 755 "$homes/in/park.sh"
@@ -136,8 +137,14 @@ install_clock() {
 }
 
 hook_postfix() {
-	[ -e "$homes/main.cf.before" ] || cp -p /etc/postfix/main.cf "$homes/main.cf.before"
-	[ -e "$homes/master.cf.before" ] || cp -p /etc/postfix/master.cf "$homes/master.cf.before"
+	for file in main.cf master.cf; do
+		if [ ! -e "$homes/$file.after" ]; then
+			[ -e "$homes/$file.before" ] || cp -p "/etc/postfix/$file" "$homes/$file.before"
+		elif ! cmp -s "/etc/postfix/$file" "$homes/$file.after"; then
+			# Somebody changed it since the last claim: it cannot be put back whole.
+			rm -f "$homes/$file.before"
+		fi
+	done
 	type=$(setting map_type)
 	ours="$type:$maps/transport"
 	theirs=$(postconf -h transport_maps)
@@ -162,7 +169,7 @@ hook_postfix() {
 }
 
 claim() {
-	mkdir -p "$homes"
+	alone
 	resume
 	unpack
 	install_files
@@ -186,8 +193,7 @@ claim() {
 
 # put_back FILE: as it was, if nobody changed it since; otherwise our part leaves.
 put_back() {
-	[ -e "$homes/$1.before" ] || return 0
-	if cmp -s "/etc/postfix/$1" "$homes/$1.after"; then
+	if [ -e "$homes/$1.before" ] && cmp -s "/etc/postfix/$1" "$homes/$1.after"; then
 		cp -p "$homes/$1.before" "/etc/postfix/.$1.mailmove"
 		sync "/etc/postfix/.$1.mailmove"
 		mv "/etc/postfix/.$1.mailmove" "/etc/postfix/$1"
@@ -201,6 +207,7 @@ put_back() {
 
 unclaim() {
 	[ -e "$homes/settings" ] || return 0
+	alone
 	resume
 	for table in routes logins trusts; do
 		[ ! -s "$homes/$table" ] || die "the server still has $table in force: $(head -n 1 "$homes/$table")"

@@ -7,10 +7,14 @@
 # from them and can be made again at any time; every command does so for what it
 # changed, and "tick", which cron runs each minute, for what a crash left undone.
 # Tables are replaced by rename under one lock, so every instant shows the state
-# before or after a command.
+# before or after a command. Whoever waits for a login waits for that lock, so nothing
+# slow is done under it: maps are built under a lock of their own, once for all that
+# was changed meanwhile.
 #
 # Before the command may stand: --epoch LINEAGE NUMBER. A server that holds a higher
-# number for the lineage refuses with status 77 and prints "NUMBER HOLDER".
+# number for the lineage refuses with status 77 and prints "NUMBER HOLDER". "routes"
+# and "logins" refuse with 76 where an account would wait and no timer would free it,
+# and with 75 if they have only now completed what had been decided about an account.
 #
 #	fence LINEAGE NUMBER HOLDER
 #	check               only looks at the epoch
@@ -18,13 +22,15 @@
 #	routes OP           standard input: ADDRESS MODE HOST PORT
 #	logins OP           standard input: ADDRESS LOGIN MODE HOST NAME IMAP POP3
 #	arm OP SECONDS      standard input: a routes line and a logins line, as after commit;
-#	                    prints armed, committed, or busy if an earlier one was just completed
+#	                    prints armed, committed, busy if an earlier one was just completed,
+#	                    or away if the account is not at home here
 #	commit OP           prints committed or expired
 #	disarm OP           prints committed or expired
 #	handoff OP          prints never armed, armed, committed or expired
 #	refresh             standard input: addresses whose password has changed
 #	tick                what has to be done by now
-#	derive              makes Postfix' maps from the tables
+#	derive              makes Postfix' maps from the tables, also where they seem right
+#	resume              deliveries that a claim has paused go on
 #	show                prints the tables
 #
 # Modes of routes: local hold relay left. Modes of logins: open closed parked
@@ -131,8 +137,25 @@ build() {
 	sync "$maps"
 }
 
-# derive_mail: the maps, from the tables. Each transport map has a number of its
-# own in the probe's entry, by which settle recognises it.
+# derived: return when the maps follow the tables, as they are now or later.
+derived() {
+	(
+		flock -w 60 7 || die 'another command has been building maps for a minute'
+		for table in routes trusts kept; do
+			touch "$homes/$table"
+			cp "$homes/$table" "$work/$table"
+		done
+		# kept is written first: a route that is seen with an older one is derived again.
+		cat "$work/routes" "$work/trusts" "$work/kept" >"$work/tables"
+		if cmp -s "$work/tables" "$homes/derived"; then return; fi
+		rm -f "$homes/derived"
+		derive_mail
+		mv "$work/tables" "$homes/derived"
+	) 7>"$homes/deriving"
+}
+
+# derive_mail: the maps, from the tables in $work. Each transport map has a number of
+# its own in the probe's entry, by which settle recognises it.
 #
 # What the peer hands over is delivered here or stays with the peer; it is never
 # passed on, so that no message can go round. While an account is away it is kept
@@ -140,25 +163,23 @@ build() {
 # manager that has not seen the new map yet would pass it on. While it is held or
 # has left, the peer is told to try again later: it then resolves anew.
 derive_mail() {
-	touch "$homes/routes" "$homes/trusts" "$homes/kept"
 	number=$(($(cat "$homes/number" 2>/dev/null || echo 0) + 1))
 	echo "$number" | put "$homes/number"
-	awk '{ print $1, "OK" }' "$homes/trusts" | sort -u >"$maps/peers.new"
-	awk '{ print $2, "OK" }' "$homes/trusts" | sort -u >"$maps/domains.new"
+	awk '{ print $1, "OK" }' "$work/trusts" | sort -u >"$maps/peers.new"
+	awk '{ print $2, "OK" }' "$work/trusts" | sort -u >"$maps/domains.new"
 	awk -v to="$(setting delivery)" '
 		FILENAME == ARGV[1] { here[$1] = 1; next }
 		$2 == "hold" || $2 == "left" { print $1, "450 4.3.2 The account is being handed over; try again"; delete here[$1] }
 		$2 == "relay" { here[$1] = 1 }
-		END { for (address in here) print address, "FILTER", to }' "$homes/kept" "$homes/routes" >"$maps/kept.new"
+		END { for (address in here) print address, "FILTER", to }' "$work/kept" "$work/routes" >"$maps/kept.new"
 	{
 		echo "probe.mailmove.invalid mmseen:$number"
 		awk '
 			$2 == "hold" { print $1, "mmhold:unix:private/mailmove-hold" }
 			$2 == "relay" { print $1, "mmrelay:[" $3 "]:" $4 }
-			$2 == "left" { print $1, "mmleft:[" $3 "]:" $4 }' "$homes/routes"
+			$2 == "left" { print $1, "mmleft:[" $3 "]:" $4 }' "$work/routes"
 	} >"$maps/transport.new"
 	for map in peers domains kept transport; do build "$map"; done
-	cp "$homes/routes" "$homes/routes_derived"
 }
 
 # queued QUEUE: the ids of messages in QUEUE for one of the addresses in
@@ -229,8 +250,8 @@ finish_deliveries() {
 	i=0
 	while [ -s "$work/before" ]; do
 		i=$((i + 1))
-		[ "$i" -le 600 ] || die "a delivery has been going on for five minutes: message $(head -n 1 "$work/before")"
-		sleep 0.5
+		[ "$i" -le 1500 ] || die "a delivery has been going on for five minutes: message $(head -n 1 "$work/before")"
+		sleep 0.2
 		queued active >"$work/now"
 		comm -12 "$work/before" "$work/now" >"$work/both"
 		mv "$work/both" "$work/before"
@@ -302,6 +323,7 @@ derive_login() {
 	login=$2
 	if [ "$3" = open ]; then
 		for old in closed guard kept away held; do shut "$old" "$login"; done
+		rm -f "$doors/guard/lmtp/$login"
 		return
 	fi
 	hash=$(hash_of "$login")
@@ -314,7 +336,8 @@ derive_login() {
 		case $3 in
 		closed) door closed "$service" "$login" "$login:" ;;
 		parked) door held "$service" "$login" "$login:$hash::::::" ;;
-		proxied | left) door away "$service" "$login" "$login:$hash:::::: $(proxy_fields "$service" "$4" "$5" "$6" "$7")" ;;
+		# Whether the password is right, the home says: it may have been changed there.
+		proxied | left) door away "$service" "$login" "$login::::::: nopassword=y $(proxy_fields "$service" "$4" "$5" "$6" "$7")" ;;
 		esac
 		[ "$3" != proxied ] || door kept "$service" "$login" "$login:$hash:::::: mailmove=kept"
 	done
@@ -354,7 +377,7 @@ empty() {
 	quiet=0
 	while [ "$quiet" -lt 2 ]; do
 		i=$((i + 1))
-		[ "$i" -le 300 ] || die "sessions do not end: $(sessions | head -n 3 | tr '\n' ' ')"
+		[ "$i" -le 600 ] || die "sessions do not end: $(sessions | head -n 3 | tr '\n' ' ')"
 		sessions >"$work/sessions"
 		if [ -s "$work/sessions" ]; then
 			quiet=0
@@ -362,11 +385,18 @@ empty() {
 		else
 			entering | comm -12 "$work/entering" - >"$work/still"
 			mv "$work/still" "$work/entering"
-			# A process that serves nobody (process_min_avail) stays unlisted for ever.
-			if [ ! -s "$work/entering" ] || [ "$i" -gt 20 ]; then quiet=$((quiet + 1)); fi
+			# Where processes wait for clients, those stay unlisted for ever.
+			if [ ! -s "$work/entering" ] || { [ "$(setting spare)" = true ] && [ "$i" -gt 40 ]; }; then quiet=$((quiet + 1)); fi
 		fi
-		sleep 0.1
+		[ "$quiet" -ge 2 ] || sleep 0.05
 	done
+}
+
+# kick: end what sessions there may be of accounts that have left, once.
+kick() {
+	awk 'FILENAME == ARGV[1] { wanted[$1] = 1; next } ($1 in wanted) && $3 == "left" { print $2 }' \
+		"$work/addresses" "$homes/logins" >"$work/logins"
+	sessions | awk '{ print $1 }' | sort -u | while read -r login; do doveadm kick "$login" >/dev/null 2>&1 || :; done
 }
 
 # --- commands ---------------------------------------------------------------
@@ -397,36 +427,53 @@ handoffs_of() {
 	done
 }
 
+# undone: what was decided about an account in $work/input is done before anything
+# else is. Who asked did not know of it, and looks again.
+undone() {
+	busy=
+	cp "$work/input" "$work/asked"
+	for handoff in "$homes"/handoffs/*/; do
+		handoff=${handoff%/}
+		[ -e "$handoff/decision" ] && [ ! -e "$handoff/done" ] || continue
+		read -r address _ <"$handoff/routes"
+		if cut -d ' ' -f 1 "$work/asked" | grep -qxF -e "$address"; then
+			finish "$handoff"
+			busy=yes
+		fi
+	done
+	[ -z "$busy" ] || exit 75
+	cp "$work/asked" "$work/input"
+}
+
 set_routes_in_time() {
+	undone
 	# shellcheck disable=SC2046 # addresses hold no blanks
 	in_time "$1" $(awk '$2 == "hold" { print $1 }' "$work/input")
 	set_routes
 }
 
 set_logins_in_time() {
+	undone
 	# shellcheck disable=SC2046 # addresses hold no blanks
 	in_time "$1" $(awk '$3 == "parked" { print $1 }' "$work/input")
 	set_logins
 }
 
 set_routes() {
-	cp "$homes/routes" "$work/routes_before" 2>/dev/null || : >"$work/routes_before"
-	merge routes 2 <"$work/input"
-	touch "$homes/kept"
+	touch "$homes/kept" "$homes/routes"
 	{
 		cat "$homes/kept"
-		awk 'FILENAME == ARGV[1] { away[$1] = 1; next } !($1 in away) && ($2 == "relay" || $2 == "left") { print $1 }' \
-			"$homes/routes" "$work/routes_before"
+		awk 'FILENAME == ARGV[1] { if ($2 != "relay" && $2 != "left") home[$1] = 1; next }
+			($1 in home) && ($2 == "relay" || $2 == "left") { print $1 }' "$work/input" "$homes/routes"
 	} | sort -u | put "$homes/kept"
-	# Also where only the maps are missing, as after an interruption.
-	if cmp -s "$homes/routes" "$work/routes_before" && cmp -s "$homes/routes" "$homes/routes_derived"; then return; fi
-	derive_mail
+	merge routes 2 <"$work/input"
 }
 
 routes() {
 	cat >"$work/input"
 	awk '{ print $1 }' "$work/input" >"$work/addresses"
 	locked set_routes_in_time "$1"
+	derived
 	settle
 	awk '$2 != "local" { print $1 }' "$work/input" >"$work/moved"
 	if [ -s "$work/moved" ]; then
@@ -443,14 +490,36 @@ set_logins() {
 		derive_login "$address" "$login" "$mode" "$host" "$name" "$imap" "$pop3"
 	done <"$work/input"
 	flush_auth
-	awk '$3 != "open" { print $2 }' "$work/input" >"$work/guarded"
-	[ -s "$work/guarded" ] || return 0
+}
+
+# guard: the stores of accounts in $work/input that are not at home here are opened
+# for nobody.
+guard() {
+	awk '$3 != "open" { print $1, $2 }' "$work/input" >"$work/guarded"
+	new=
+	while read -r _ login; do
+		for service in $services; do [ -e "$doors/guard/$service/$login" ] || new=yes; done
+	done <"$work/guarded"
 	# Who was let in just before gets to his session meanwhile, to be ended like
 	# others, instead of an error.
-	sleep 0.3
-	while read -r login; do
-		for service in $services; do door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"; done
-	done <"$work/guarded"
+	[ -z "$new" ] || sleep 0.2
+	[ ! -s "$work/guarded" ] || locked put_guards
+}
+
+# put_guards: the table may have changed since. LMTP is for what the peer's door took
+# before mail was held, and is still being received or tried.
+put_guards() {
+	awk 'FILENAME == ARGV[1] { wanted[$1] = 1; next } $1 in wanted { print $2, $3 }' "$work/guarded" "$homes/logins" >"$work/guards"
+	while read -r login mode; do
+		guards=$services
+		case $mode in
+		parked | left) guards="$services lmtp" ;;
+		*) rm -f "$doors/guard/lmtp/$login" ;;
+		esac
+		for service in $guards; do
+			[ -e "$doors/guard/$service/$login" ] || door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"
+		done
+	done <"$work/guards"
 	flush_auth
 }
 
@@ -458,7 +527,10 @@ logins() {
 	cat >"$work/input"
 	awk '$3 != "open" { print $2 }' "$work/input" >"$work/logins"
 	locked set_logins_in_time "$1"
+	guard
 	if [ -s "$work/logins" ]; then empty; fi
+	awk 'FILENAME == ARGV[1] { if ($3 == "parked") parked[$1] = 1; next } $1 in parked' "$work/input" "$homes/kept" >"$work/addresses"
+	if [ -s "$work/addresses" ]; then finish_deliveries; fi
 }
 
 # refresh: the doors of these addresses are made anew, with the hash of now.
@@ -469,6 +541,12 @@ refresh_locked() {
 	set_logins
 }
 
+refresh() {
+	cat >"$work/input"
+	locked refresh_locked
+	guard
+}
+
 set_trust() {
 	touch "$homes/trusts"
 	{
@@ -477,7 +555,6 @@ set_trust() {
 	} | sort -u | put "$homes/trusts"
 	# Dovecot looks below the address that a login really comes from.
 	if grep -q "^$1 " "$homes/trusts"; then ln -sfn ../kept "$doors/from/$1"; else rm -f "$doors/from/$1"; fi
-	derive_mail
 }
 
 # uptime: seconds since boot, which no clock correction changes.
@@ -496,25 +573,42 @@ decide() {
 	fi
 }
 
-# finish HANDOFF: make the tables say what was decided. Logins come first: users
-# wait, mail does not mind.
+# turn HANDOFF: users first, who wait; mail does not mind.
+turn() {
+	case $(cat "$1/decision") in
+	committed) cp "$1/logins" "$work/input" ;;
+	*) awk '{ $3 = "open"; print }' "$1/logins" >"$work/input" ;;
+	esac
+	set_logins
+}
+
+# finish HANDOFF: make the tables say what was decided.
 finish() {
 	[ ! -e "$1/done" ] || return 0
-	if [ "$(cat "$1/decision")" = committed ]; then
-		cp "$1/routes" "$work/routes"
-		cp "$1/logins" "$work/input"
-	else
-		awk '{ $2 = "local"; print }' "$1/routes" >"$work/routes"
-		awk '{ $3 = "open"; print }' "$1/logins" >"$work/input"
-	fi
-	set_logins
-	mv "$work/routes" "$work/input"
-	awk '{ print $1 }' "$work/input" >"$work/addresses"
+	turn "$1"
+	case $(cat "$1/decision") in
+	committed) cp "$1/routes" "$work/input" ;;
+	*) awk '{ $2 = "local"; print }' "$1/routes" >"$work/input" ;;
+	esac
 	set_routes
 	date +%s | put "$1/done"
 }
 
+# follow: what is left to do, without a lock, once tables are finished for the
+# accounts in $work/addresses.
+follow() {
+	awk 'FILENAME == ARGV[1] { wanted[$1] = 1; next } $1 in wanted' "$work/addresses" "$homes/logins" >"$work/input"
+	guard
+	kick
+	derived
+	settle
+	unfilter
+	finish_deliveries
+	release
+}
+
 arm_locked() {
+	touch "$homes/routes"
 	handoff=$homes/handoffs/$1
 	mkdir -p "$handoff"
 	case $(cat "$handoff/decision" 2>/dev/null) in
@@ -536,6 +630,13 @@ arm_locked() {
 		decide "$other" expired
 		[ -e "$other/done" ] || date +%s | put "$other/done"
 	done
+	# A commit whose answer was lost may have come after its operator had looked.
+	case $(awk -v address="$address" '$1 == address { print $2 }' "$homes/routes") in
+	relay | left)
+		echo away
+		return
+		;;
+	esac
 	sed -n 1p "$work/input" | put "$handoff/routes"
 	sed -n 2p "$work/input" | put "$handoff/logins"
 	echo "$(($(date +%s) + $2)) $(cat /proc/sys/kernel/random/boot_id) $(($(uptime) + $2))" | put "$handoff/deadline"
@@ -549,7 +650,7 @@ commit_locked() {
 	handoff=$homes/handoffs/$1
 	[ -e "$handoff/deadline" ] || die "the handoff $1 was never armed"
 	if overdue "$handoff"; then decide "$handoff" expired; else decide "$handoff" committed; fi
-	finish "$handoff"
+	[ -e "$handoff/done" ] || turn "$handoff"
 	cat "$handoff/decision"
 }
 
@@ -569,19 +670,27 @@ tick_locked() {
 		if [ ! -e "$handoff/decision" ] && overdue "$handoff"; then decide "$handoff" expired; fi
 		if [ -e "$handoff/decision" ]; then
 			finish "$handoff"
-			cat "$work/addresses" >>"$work/completed"
+			cut -d ' ' -f 1 "$handoff/routes" >>"$work/addresses"
 		fi
 	done
 }
 
 tick() {
-	: >"$work/completed"
+	: >"$work/addresses"
 	locked tick_locked
-	if [ -s "$work/completed" ]; then
-		mv "$work/completed" "$work/addresses"
-		settle
-		release
-	fi
+	if [ -s "$work/addresses" ]; then follow; else derived; fi
+	# A claim that was killed while deliveries paused.
+	flock -n "$homes/claiming" "$homes/homes" resume || :
+}
+
+# resume: deliveries to Dovecot, which a claim pauses, go on as before, and at once.
+resume() {
+	[ -e "$homes/defer_before" ] || return 0
+	before=$(cat "$homes/defer_before")
+	if [ -n "$before" ]; then postconf -e "defer_transports = $before"; else postconf -X defer_transports; fi
+	rm -f "$homes/defer_before"
+	postfix reload >/dev/null 2>&1
+	postqueue -j | sed -n '/deferred transport/s/.*"queue_id": "\([^"]*\)".*/\1/p' | while read -r id; do postqueue -i "$id" || :; done
 }
 
 handoff_state() {
@@ -625,7 +734,10 @@ shift
 case $command in
 fence) locked fence_locked "$@" ;;
 check) check_epoch ;;
-trust) locked set_trust "$@" ;;
+trust)
+	locked set_trust "$@"
+	derived
+	;;
 routes | logins) "$command" "$1" ;;
 arm)
 	cat >"$work/input"
@@ -641,18 +753,15 @@ commit)
 disarm)
 	locked disarm_locked "$@"
 	if [ -e "$homes/handoffs/$1/routes" ]; then
-		awk '{ print $1 }' "$homes/handoffs/$1/routes" >"$work/addresses"
-		settle
-		finish_deliveries
-		release
+		cut -d ' ' -f 1 "$homes/handoffs/$1/routes" >"$work/addresses"
+		follow
 	fi
 	;;
 handoff) handoff_state "$@" ;;
-tick) tick ;;
-derive) locked derive_mail ;;
-refresh)
-	cat >"$work/input"
-	locked refresh_locked
+tick | resume | refresh) "$command" ;;
+derive)
+	rm -f "$homes/derived"
+	derived
 	;;
 show) show ;;
 *) die "unknown command $command" ;;

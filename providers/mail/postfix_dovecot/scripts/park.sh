@@ -16,7 +16,7 @@ while [ -e "$held" ]; do
 done
 printf 'user=%s' "$AUTH_USER" >&4
 if [ -e "$doors/away/$SERVICE/$login" ]; then
-	# LOGIN:HASH:::::: FIELD FIELD...; a reply separates fields by tabs.
-	sed 's/^.*:::::: *//; s/^/ /' "$doors/away/$SERVICE/$login" | tr ' ' '\t' | tr -d '\n' >&4
+	# LOGIN::::::: FIELD FIELD...; a reply separates fields by tabs.
+	sed 's/^.*:::::: *//; s/nopassword=y //; s/^/ /' "$doors/away/$SERVICE/$login" | tr ' ' '\t' | tr -d '\n' >&4
 fi
 exit 0
