@@ -21,6 +21,8 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "spf", Value: "mark", Usage: "what the new server does with mail that fails SPF: mark or reject"},
 		&cli.DurationFlag{Name: "ttl", Value: time.Hour, Usage: "TTL of the moving domain's records"},
 		&cli.BoolFlag{Name: "spf-both", Usage: "the domain's SPF record names the new server already"},
+		&cli.StringFlag{Name: "users", Value: lab.Virtual, Usage: "the users of the old server: virtual (a passwd-file of Dovecot) or system (/etc/passwd)"},
+		&cli.StringFlag{Name: "users-new", Value: lab.Virtual, Usage: "the users of the new server: virtual or system"},
 		&cli.StringFlag{Name: "mailmove", Usage: "install this mailmove program on the operator's host"},
 		&cli.StringFlag{Name: "image-dir", Value: image.DefaultDir, Usage: "where the hosts' image is kept"},
 	}
@@ -29,6 +31,7 @@ func optionFlags() []cli.Flag {
 func options(cmd *cli.Command) lab.Options {
 	return lab.Options{
 		SPF: cmd.String("spf"), TTL: cmd.Duration("ttl"), SPFBoth: cmd.Bool("spf-both"),
+		Users: cmd.String("users"), NewUsers: cmd.String("users-new"),
 		Mailmove: cmd.String("mailmove"), ImageDir: cmd.String("image-dir"),
 		Progress: func(what string) { fmt.Fprintln(os.Stderr, what) },
 	}

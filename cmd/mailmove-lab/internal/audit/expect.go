@@ -157,12 +157,14 @@ func addTraffic(expected map[string]*expectation, population *people.Population,
 		attempt int
 	}
 	outcomes := make(map[transaction]map[string]traffic.Outcome)
+	servers := make(map[transaction]string) // how many copies a server makes is its own affair
 	for _, entry := range ledger {
 		t := transaction{entry.Marker, entry.Attempt}
 		if outcomes[t] == nil {
 			outcomes[t] = make(map[string]traffic.Outcome)
 		}
 		outcomes[t][entry.Recipient] = entry.Outcome // the last one counts
+		servers[t] = entry.Server
 	}
 	for t, recipients := range outcomes {
 		var accepted, unknown []string
@@ -174,14 +176,14 @@ func addTraffic(expected map[string]*expectation, population *people.Population,
 				unknown = append(unknown, recipient)
 			}
 		}
-		for _, address := range population.Expand(accepted...) {
+		for _, address := range population.Expand(servers[t], accepted...) {
 			account, _ := people.SplitTag(address)
 			if e := expected[account]; e != nil {
 				e.copiesOf(t.marker).least++
 				e.copiesOf(t.marker).most++
 			}
 		}
-		for _, address := range population.Expand(unknown...) {
+		for _, address := range population.Expand(servers[t], unknown...) {
 			account, _ := people.SplitTag(address)
 			if e := expected[account]; e != nil {
 				e.copiesOf(t.marker).most++

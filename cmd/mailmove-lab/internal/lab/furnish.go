@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -32,7 +33,9 @@ func newTSIG() TSIG {
 type values struct {
 	Name, FQDN, Address, Domain   string
 	MovingDomain, NeighbourDomain string
-	MailServer                    bool // takes submissions and checks SPF
+	MailServer                    bool   // takes submissions and checks SPF
+	SystemUsers                   bool   // has its users in /etc/passwd
+	Realm                         string // the domain of those who log in with a name alone; "" for none
 	IgnoresTTL                    bool
 	RejectsSPF                    bool
 	TSIG                          TSIG
@@ -44,10 +47,15 @@ func (values) Peer(name string) string { return Address(name).String() }
 
 func (l *Lab) values(r role) values {
 	_, domain, _ := strings.Cut(r.fqdn, ".")
+	realm := ""
+	if l.Options.SystemUsers("old") {
+		realm = MovingDomain
+	}
 	return values{
 		Name: r.name, FQDN: r.fqdn, Address: r.address, Domain: domain,
 		MovingDomain: MovingDomain, NeighbourDomain: NeighbourDomain,
-		MailServer: r.name == "old" || r.name == "new",
+		MailServer:  r.name == "old" || r.name == "new",
+		SystemUsers: l.Options.SystemUsers(r.name), Realm: realm,
 		IgnoresTTL: r.name == "stale",
 		RejectsSPF: r.name == "new" && l.Options.SPF == "reject",
 		TSIG:       l.TSIG,
@@ -98,7 +106,7 @@ func (l *Lab) furnishHost(r role, host *machine.Host) error {
 		}
 	}
 	values := l.values(r)
-	for _, tree := range r.trees {
+	for _, tree := range l.trees(r) {
 		if err := writeTree(host, tree, values); err != nil {
 			return err
 		}
@@ -111,6 +119,17 @@ func (l *Lab) furnishHost(r role, host *machine.Host) error {
 		}
 	}
 	return nil
+}
+
+// trees are the folders of files/ that make the disk of a host, in order.
+func (l *Lab) trees(r role) []string {
+	switch {
+	case r.name != "old" && r.name != "new":
+		return r.trees
+	case l.Options.SystemUsers(r.name):
+		return append(slices.Clone(r.trees), System)
+	}
+	return append(slices.Clone(r.trees), Virtual)
 }
 
 // writeTree expands the templates of files/tree into the host's disk. Programs of /etc/host are made executable.

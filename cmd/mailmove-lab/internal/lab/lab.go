@@ -11,6 +11,9 @@
 //
 // Every host but the name servers has a resolver of its own (unbound) that starts from the lab's root zone.
 //
+// Old and new keep their users in files of their own or are, each by itself, a server whose users are those of the system
+// (see [System]).
+//
 // What a host's disk holds beyond the image is in files/, one folder for each part a host can play, written as
 // templates. A lab's own records are below [Dir], on a tmpfs, so that [Lab.Down] leaves nothing behind.
 package lab
@@ -44,6 +47,8 @@ type Options struct {
 	SPF      string        // what new does with mail that fails SPF: "mark" or "reject"
 	TTL      time.Duration // of the records of the moving domain
 	SPFBoth  bool          // whether the SPF record of the moving domain names the new server already
+	Users    string        // whom old keeps mail for: Virtual users or those of the System; "" for Virtual
+	NewUsers string        // the same of new
 	Mailmove string        // a mailmove program to install on op; "" for none
 	ImageDir string        // where the image is kept
 	Progress func(string)  `json:"-"` // told what is being waited for
@@ -57,7 +62,23 @@ func (o Options) Validate() error {
 	if o.TTL < time.Second {
 		return fmt.Errorf("ttl %v: must be a second or more", o.TTL)
 	}
+	for _, kind := range []string{o.Users, o.NewUsers} {
+		if kind != "" && kind != Virtual && kind != System {
+			return fmt.Errorf("users %q: must be %s or %s", kind, Virtual, System)
+		}
+	}
 	return nil
+}
+
+// The kinds of users that a mail server can have.
+const (
+	Virtual = "virtual" // in a passwd-file of Dovecot and indexed maps of Postfix, below /var/vmail
+	System  = "system"  // in /etc/passwd and /etc/aliases, with their mail in their homes
+)
+
+// SystemUsers reports whether the users of a host are those of the system.
+func (o Options) SystemUsers(host string) bool {
+	return host == "old" && o.Users == System || host == "new" && o.NewUsers == System
 }
 
 // A Lab is a lab that is up.

@@ -18,7 +18,7 @@ const (
 // A role is one host of the topology.
 type role struct {
 	name, fqdn, address string
-	trees               []string // the folders of files/ that make its disk, in order
+	trees               []string // the folders of files/ that make its disk, in order; a mail server has one more for its users
 }
 
 // roles lists the hosts in the order in which they are started.

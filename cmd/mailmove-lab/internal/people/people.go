@@ -40,6 +40,11 @@ type Population struct {
 	Domain   string
 	Accounts []Account
 	Aliases  []Alias
+	// SystemUsers are the addresses of the servers whose accounts are users of the system: there local(8) expands aliases,
+	// not cleanup(8).
+	SystemUsers []string
+	// ShortLogins says that people come from a server where their name alone is enough to log in.
+	ShortLogins bool
 }
 
 // names of the first accounts; some are of the kinds that break a careless program.
@@ -48,9 +53,12 @@ var names = []string{"murphy", "office", "anna.maria", "jean-luc", "o_brien", "x
 
 // New invents n accounts for domain and a neighbour on each server, by chance but for the same seed always the same.
 // With two accounts or more the last has a full mailbox.
-func New(domain, neighbour string, n int, seed uint64) *Population {
+//
+// Where one of the servers has system users, nobody has what /etc/passwd and /etc/aliases cannot hold: a name that is a
+// number, a limit of one's own (and so a full mailbox), and a catch-all for one domain. There is an alias for root instead.
+func New(domain, neighbour string, n int, seed uint64, systemUsers ...string) *Population {
 	random := rand.New(rand.NewPCG(seed, 1))
-	p := &Population{Domain: domain}
+	p := &Population{Domain: domain, SystemUsers: systemUsers}
 	account := func(local, domain, home string) {
 		p.Accounts = append(p.Accounts, Account{Local: local, Domain: domain, Home: home, Password: password(random)})
 	}
@@ -59,9 +67,12 @@ func New(domain, neighbour string, n int, seed uint64) *Population {
 		if i < len(names) {
 			local = names[i]
 		}
+		if len(systemUsers) > 0 && strings.Trim(local, "0123456789") == "" {
+			local = "u" + local
+		}
 		account(local, domain, "")
 	}
-	if n > 1 {
+	if n > 1 && len(systemUsers) == 0 {
 		p.Accounts[n-1].Full = true
 	}
 	moving := slices.Clone(p.Accounts)
@@ -89,8 +100,31 @@ func (p *Population) addAliases(accounts []Account) {
 		{"postmaster" + at, []string{nth(0)}},
 		{"team" + at, []string{nth(0), nth(1), nth(2), "info" + at}}, // one member twice
 		{"all" + at, slices.Clone(open)},
-		{at, []string{nth(1)}},
 	}
+	if len(p.SystemUsers) == 0 {
+		p.Aliases = append(p.Aliases, Alias{at, []string{nth(1)}})
+		return
+	}
+	for i, alias := range p.Aliases {
+		if alias.Address == "postmaster"+at { // as Debian has it
+			p.Aliases[i].Members = []string{"root" + at}
+		}
+	}
+	p.Aliases = append(p.Aliases, Alias{"root" + at, []string{nth(0)}})
+}
+
+// CatchAll reports whether mail to any address of the domain reaches somebody.
+func (p *Population) CatchAll() bool {
+	_, found := p.entry("@" + p.Domain)
+	return found
+}
+
+// Logins returns the names under which somebody logs in.
+func (p *Population) Logins(a Account) []string {
+	if a.Home == "" && p.ShortLogins {
+		return []string{a.Address(), a.Local}
+	}
+	return []string{a.Address()}
 }
 
 func password(random *rand.Rand) string {
@@ -107,11 +141,34 @@ func (p *Population) Moving() []Account {
 	return slices.DeleteFunc(slices.Clone(p.Accounts), func(a Account) bool { return a.Home != "" })
 }
 
-// Expand returns the distinct addresses to which Postfix delivers a message for recipients that came in one transaction,
-// each of which gets a copy: virtual(5), TABLE SEARCH ORDER, with extensions carried along as
-// propagate_unmatched_extensions says, until an address maps to itself or to nothing. Doubles are removed after that,
-// so user@domain and user+tag@domain remain two.
-func (p *Population) Expand(recipients ...string) []string {
+// Expand returns the addresses to which Postfix delivers a message for recipients that came in one transaction to the
+// server at an address, each of which gets a copy. With virtual users they are distinct: virtual(5), TABLE SEARCH ORDER,
+// with extensions carried along as propagate_unmatched_extensions says, until an address maps to itself or to nothing.
+// Doubles are removed after that, so user@domain and user+tag@domain remain two. With system users local(8) expands each
+// recipient by itself and drops the extensions of aliases (aliases(5)).
+func (p *Population) Expand(server string, recipients ...string) []string {
+	if !slices.ContainsFunc(p.SystemUsers, func(s string) bool { return s == server || strings.HasPrefix(server, s+":") }) {
+		return p.expand(recipients...)
+	}
+	var final, distinct []string
+	for _, r := range recipients {
+		if r = strings.ToLower(r); slices.Contains(distinct, r) {
+			continue
+		}
+		distinct = append(distinct, r)
+		if plain, _ := SplitTag(r); !p.isAccount(plain) {
+			r = plain
+		}
+		final = append(final, p.expand(r)...)
+	}
+	return final
+}
+
+func (p *Population) isAccount(address string) bool {
+	return slices.ContainsFunc(p.Accounts, func(a Account) bool { return a.Address() == address })
+}
+
+func (p *Population) expand(recipients ...string) []string {
 	seen := make(map[string]bool)
 	var final []string
 	var visit func(address string)
@@ -162,10 +219,8 @@ func (p *Population) entry(address string) ([]string, bool) {
 			return alias.Members, true
 		}
 	}
-	for _, account := range p.Accounts {
-		if account.Address() == address {
-			return []string{address}, true
-		}
+	if p.isAccount(address) {
+		return []string{address}, true
 	}
 	return nil, false
 }

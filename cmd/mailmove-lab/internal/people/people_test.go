@@ -30,10 +30,45 @@ func TestExpand(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := p.Expand(tt.recipients...)
+			got := p.Expand("198.51.100.10", tt.recipients...)
 			slices.Sort(got)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Expand(%q) (-want +got):\n%s", tt.recipients, diff)
+			}
+		})
+	}
+}
+
+func TestExpandOfSystemUsers(t *testing.T) {
+	p := New("example.com", "other.example", 7, 1, "198.51.100.10")
+	if p.CatchAll() {
+		t.Error("there is a catch-all")
+	}
+	for _, a := range p.Accounts {
+		if a.Full || a.Local == "4711" {
+			t.Errorf("%s cannot be a system user", a.Address())
+		}
+	}
+	tests := []struct {
+		name, server string
+		recipients   []string
+		want         []string
+	}{
+		{"alias and its account", "198.51.100.10", []string{"info@example.com", "murphy@example.com"}, []string{"murphy@example.com", "murphy@example.com"}},
+		{"the same by submission", "198.51.100.10:587", []string{"info@example.com", "murphy@example.com"}, []string{"murphy@example.com", "murphy@example.com"}},
+		{"the same at the other server", "198.51.100.20", []string{"info@example.com", "murphy@example.com"}, []string{"murphy@example.com"}},
+		{"one recipient twice", "198.51.100.10", []string{"murphy@example.com", "Murphy@example.com"}, []string{"murphy@example.com"}},
+		{"group with a member twice", "198.51.100.10", []string{"team@example.com"},
+			[]string{"anna.maria@example.com", "murphy@example.com", "office@example.com"}},
+		{"an alias drops its tag", "198.51.100.10", []string{"postmaster+x@example.com"}, []string{"murphy@example.com"}},
+		{"an account keeps it", "198.51.100.10", []string{"murphy+x@example.com"}, []string{"murphy+x@example.com"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := p.Expand(tt.server, tt.recipients...)
+			slices.Sort(got)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("Expand(%q, %q) (-want +got):\n%s", tt.server, tt.recipients, diff)
 			}
 		})
 	}

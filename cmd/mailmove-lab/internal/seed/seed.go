@@ -6,7 +6,7 @@
 //     Message-ID, 8-bit headers in two character sets, lines of 20,000 characters, empty, without a last line end
 //   - all system flags and many keywords, dates over ten years, gaps in the UIDs
 //   - subscriptions, one of them to a folder that is gone; Sieve scripts, one active; POP3 clients that know their UIDLs
-//   - one account over its quota
+//   - one account over its quota, but with system users
 //
 // Everything comes by the servers' own protocols, so that UID lists, keyword tables and indexes are Dovecot's own work. The
 // same number gives the same stores.
@@ -41,13 +41,24 @@ func Run(ctx context.Context, l *lab.Lab, options Options) error {
 	if options.Accounts < 1 || options.Messages < 0 {
 		return errors.New("seeding needs one account or more")
 	}
-	population := people.New(lab.MovingDomain, lab.NeighbourDomain, options.Accounts, options.Seed)
+	var systems []string
+	for _, name := range []string{"old", "new"} {
+		if l.Options.SystemUsers(name) {
+			systems = append(systems, lab.Address(name).String())
+		}
+	}
+	population := people.New(lab.MovingDomain, lab.NeighbourDomain, options.Accounts, options.Seed, systems...)
+	population.ShortLogins = l.Options.SystemUsers("old")
 	for _, name := range []string{"old", "new"} {
 		host, err := l.Host(name)
 		if err != nil {
 			return err
 		}
-		if err := setUpAccounts(ctx, host, population); err != nil {
+		setUp := setUpAccounts
+		if l.Options.SystemUsers(name) {
+			setUp = setUpSystemUsers
+		}
+		if err := setUp(ctx, host, population); err != nil {
 			return fmt.Errorf("making accounts on %s: %w", name, err)
 		}
 	}
@@ -140,6 +151,50 @@ func setUpAccounts(ctx context.Context, host *machine.Host, population *people.P
 		}
 	}
 	_, err := host.Run(ctx, nil, "postmap", "hash:/etc/postfix/virtual_mailboxes", "hash:/etc/postfix/virtual_aliases")
+	return err
+}
+
+// setUpSystemUsers is setUpAccounts of a server whose users are those of the system.
+func setUpSystemUsers(ctx context.Context, host *machine.Host, population *people.Population) error {
+	var users, aliases strings.Builder
+	for _, account := range population.Accounts {
+		if homeOf(account) != host.Name {
+			continue
+		}
+		if account.Quota > 0 {
+			return fmt.Errorf("account %s: a system user has no limit of its own", account.Address())
+		}
+		hash, err := sha512_crypt.New().Generate([]byte(account.Password), nil)
+		if err != nil {
+			return fmt.Errorf("hashing password: %w", err)
+		}
+		if _, err := host.Run(ctx, nil, "useradd", "--create-home", "--shell", "/usr/sbin/nologin", account.Local); err != nil {
+			return err
+		}
+		fmt.Fprintf(&users, "%s:%s\n", account.Local, hash)
+	}
+	if _, err := host.Run(ctx, strings.NewReader(users.String()), "chpasswd", "-e"); err != nil {
+		return err
+	}
+	if host.Name != "old" {
+		return nil
+	}
+	for _, alias := range population.Aliases {
+		local, _, _ := strings.Cut(alias.Address, "@")
+		var members []string
+		for _, member := range alias.Members {
+			members = append(members, strings.TrimSuffix(member, "@"+population.Domain))
+		}
+		fmt.Fprintf(&aliases, "%s: %s\n", local, strings.Join(members, ", "))
+	}
+	path, err := host.Path("/etc/aliases")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte("# See aliases(5).\n"+aliases.String()), 0o644); err != nil {
+		return err
+	}
+	_, err = host.Run(ctx, nil, "newaliases")
 	return err
 }
 

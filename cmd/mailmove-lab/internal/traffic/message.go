@@ -76,7 +76,11 @@ func recipients(random *rand.Rand, p *people.Population, users bool) []string {
 	tagged := fmt.Sprintf("%s+t%d@%s", someone.Local, random.IntN(100), someone.Domain)
 	at := "@" + p.Domain
 	alias := []string{"info", "sales", "verkauf", "postmaster"}[random.IntN(4)]
-	switch n := random.IntN(100); {
+	n := random.IntN(100)
+	if n >= 82 && n < 90 && !p.CatchAll() {
+		n = 0
+	}
+	switch {
 	case n < 50:
 		return []string{someone.Address()}
 	case n < 60:

@@ -61,7 +61,7 @@ func (u *user) pause() time.Duration {
 // sitDown logs in and waits in INBOX. A nil session without an error means that it did not work.
 func (u *user) sitDown(ctx, life context.Context) (*imapclient.Client, *imapclient.IdleCommand, error) {
 	began := time.Now()
-	session, err := u.at.IMAP(life, u.server, u.account.Address(), u.account.Password, nil)
+	session, err := u.at.IMAP(life, u.server, u.names[0], u.account.Password, nil)
 	if err := u.recordLogin(ctx, "desktop", began, err); err != nil || session == nil {
 		return nil, nil, err
 	}

@@ -61,7 +61,7 @@ func Run(ctx context.Context, l *lab.Lab, options Options, stop <-chan struct{})
 		}
 	}()
 	return everybody(ctx, working, population, func(a people.Account) *user {
-		return &user{account: a, server: lab.MailServer(a.Home), at: at, options: options, actions: actions, logins: logins,
+		return &user{account: a, names: population.Logins(a), server: lab.MailServer(a.Home), at: at, options: options, actions: actions, logins: logins,
 			random: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))}
 	})
 }
@@ -96,6 +96,7 @@ func everybody(ctx, working context.Context, population *people.Population, newU
 // A user is one person.
 type user struct {
 	account people.Account
+	names   []string // to log in by; the desktop client has the first of them, the phone the last
 	server  string
 	at      *client.Client
 	options Options
@@ -171,7 +172,7 @@ func (u *user) phone(ctx, working context.Context) error {
 		life, cancel := context.WithTimeout(ctx, 2*patience)
 		defer cancel()
 		began := time.Now()
-		session, err := u.at.IMAP(life, u.server, u.account.Address(), u.account.Password, nil)
+		session, err := u.at.IMAP(life, u.server, u.names[len(u.names)-1], u.account.Password, nil)
 		if err := u.recordLogin(ctx, "phone", began, err); err != nil || session == nil {
 			return err
 		}
