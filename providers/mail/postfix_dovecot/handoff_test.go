@@ -95,7 +95,8 @@ s.send("Subject: %s\r\n\r\n" % marker)
 open("/tmp/began-" + marker, "w").close()
 while not os.path.exists("/tmp/go-" + marker):
     time.sleep(0.05)
-print(s.docmd("body\r\n."), flush=True)
+s.send("body\r\n.\r\n")
+print(s.getreply(), flush=True)
 `
 
 // slowly begins such a message on host; the function that it returns ends it and
