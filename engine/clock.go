@@ -94,6 +94,10 @@ func (c *clockRun) phase() string {
 
 // observe asks for all objects of the phase and for those that have left it.
 func (c *clockRun) observe() error {
+	if c.plan.Gone {
+		c.drop()
+		return nil
+	}
 	if c.stage < 0 {
 		c.mode = checking
 		return nil
@@ -130,7 +134,7 @@ func (c *clockRun) load() (err error) {
 	}
 	stage := plan.Stage{Phase: plan.Phase{Name: c.phase()}}
 	if c.phase() != "" || !hasPhases(c.t.program, c.path) {
-		worlds, err := c.t.program.Desired(c.t.state.Position())
+		worlds, err := c.t.program.Desired(c.t.position(c.t.state))
 		if err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func (c *clockRun) read(stage plan.StagePlan) ([]plan.Reading, error) {
 	if c.t.contract.Back || len(stage.Gates) == 0 {
 		return nil, nil
 	}
-	readings, err := c.t.program.Gates(c.t.state.Position(), c.path, stage.Phase, c.t.observed, c.t.now)
+	readings, err := c.t.program.Gates(c.t.position(c.t.state), c.path, stage.Phase, c.t.observed, c.t.now)
 	if err != nil {
 		return nil, err
 	}

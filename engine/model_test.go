@@ -185,6 +185,11 @@ func (p *program) Checks(plan.Position, map[string]cty.Value) ([]config.CheckRes
 
 func (p *program) Desired(at plan.Position) (map[string]plan.World, error) {
 	worlds := map[string]plan.World{}
+	for path := range at {
+		if !slices.ContainsFunc(p.clocks, func(c plan.Clock) bool { return c.Path == path }) {
+			return nil, fmt.Errorf("there is no clock %q", path)
+		}
+	}
 	for clock, phases := range p.worlds {
 		for _, address := range slices.Sorted(maps.Keys(phases[at[clock]])) {
 			s := phases[at[clock]][address]

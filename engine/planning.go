@@ -48,7 +48,7 @@ func (e *Engine) plan(ctx context.Context, s *state.Snapshot, target Target) (_ 
 	sys := e.systems(s.Lineage)
 	sys.readOnly = true
 	defer func() { err = errors.Join(err, sys.close()) }()
-	planner := planner{engine: e, state: s, systems: sys, schemas: e.schemas(), at: s.Position()}
+	planner := planner{engine: e, state: s, systems: sys, schemas: e.schemas(), at: e.position(s)}
 	if planner.recorded, err = s.Records(planner.schemas); err != nil {
 		return nil, err
 	}
@@ -77,11 +77,11 @@ func (e *Engine) plan(ctx context.Context, s *state.Snapshot, target Target) (_ 
 	if err != nil {
 		return nil, err
 	}
-	checks, err := e.Program.Checks(s.Position(), observed)
+	checks, err := e.Program.Checks(planner.at, observed)
 	if err != nil {
 		return nil, err
 	}
-	p.Dangers = append(e.dangers(outlook), failedChecks(checks)...)
+	p.Dangers = slices.Concat(e.dangers(outlook), farewells(p), failedChecks(checks))
 	return p, nil
 }
 
@@ -110,9 +110,7 @@ type planner struct {
 func (p *planner) routes(ctx context.Context, target Target) ([]plan.Route, error) {
 	clocks := p.engine.Program.Clocks()
 	var routes []plan.Route
-	known := map[string]bool{}
 	for _, clock := range clocks {
-		known[clock.Path] = true
 		from := p.at[clock.Path]
 		stages, err := stages(clock, from, target)
 		if err != nil {
@@ -125,15 +123,23 @@ func (p *planner) routes(ctx context.Context, target Target) ([]plan.Route, erro
 		}
 		routes = append(routes, plan.Route{Path: clock.Path, From: from, Stages: stages})
 	}
-	for _, path := range slices.Sorted(maps.Keys(p.at)) {
-		if !known[path] {
-			routes = append(routes, plan.Route{Path: path, From: p.at[path], Stages: []plan.Stage{{Phase: plan.Phase{Name: p.at[path]}, Entered: true}}})
+	if target.Back {
+		return routes, hasClock(clocks, target.Clock)
+	}
+	gone, err := p.gone(routes)
+	return append(routes, gone...), err
+}
+
+// hasClock checks that there is a clock to go back with.
+func hasClock(clocks []plan.Clock, path string) error {
+	var known []string
+	for _, c := range clocks {
+		if c.Path == path {
+			return nil
 		}
+		known = append(known, c.Path)
 	}
-	if target.Back && target.Clock != "" && !known[target.Clock] {
-		return nil, fmt.Errorf("going back: there is no module instance %q with phases; there are %q", target.Clock, slices.Sorted(maps.Keys(known)))
-	}
-	return routes, nil
+	return fmt.Errorf("going back: there is no module instance %q with phases; there are %q", path, known)
 }
 
 // world returns what shall exist when a clock stands in a phase and all others
@@ -231,8 +237,9 @@ func title(path string) string {
 // observe observes every object of the routes and every recorded one.
 func (p *planner) observe(ctx context.Context, routes []plan.Route) (map[string]cty.Value, error) {
 	var requests []request
-	asked := map[string]bool{}
+	asked, here := map[string]bool{}, map[string]bool{}
 	for _, route := range routes {
+		here[route.Path] = !route.Gone
 		for _, stage := range route.Stages {
 			for _, r := range stage.World {
 				if !asked[r.Address] {
@@ -243,7 +250,7 @@ func (p *planner) observe(ctx context.Context, routes []plan.Route) (map[string]
 		}
 	}
 	for _, address := range slices.Sorted(maps.Keys(p.recorded)) {
-		if rec := p.recorded[address]; !asked[address] {
+		if rec := p.recorded[address]; !asked[address] && here[rec.Clock] {
 			requests = append(requests, request{address: address, typ: rec.Type, provider: rec.Provider, desired: null(p.schemas, rec.Type), last: rec.Values})
 		}
 	}
@@ -389,6 +396,9 @@ func (p *planner) outlook(made *plan.Plan, routes []plan.Route, observed map[str
 		out.Providers[block.Address] = providers.OutlookProvider{Type: block.Type, Config: block.Config}
 	}
 	for i, route := range routes {
+		if route.Gone {
+			continue
+		}
 		for j, stage := range route.Stages {
 			planned := made.Clocks[i].Stages[j]
 			phase := providers.OutlookPhase{Clock: route.Path, Phase: stage.Phase.Name, Back: made.Back, NoReturn: stage.NoReturn}

@@ -21,6 +21,9 @@ type ClockReport struct {
 	Path  string
 	Phase string
 	Done  bool
+	// Gone says that the clock was forgotten, as the configuration does not have it
+	// any more.
+	Gone bool
 	// Wait is set when the clock waits. Beside failures it has what people can do
 	// meanwhile.
 	Wait     *Wait
@@ -72,7 +75,7 @@ func (r *Report) Until() time.Time {
 func (t *turn) report() *Report {
 	r := &Report{Interrupted: t.stopping}
 	for _, c := range t.clocks {
-		clock := ClockReport{Path: c.path, Phase: c.phase(), Done: c.mode == done, Failures: c.failures}
+		clock := ClockReport{Path: c.path, Phase: c.phase(), Done: c.mode == done, Gone: c.plan.Gone, Failures: c.failures}
 		if c.mode == waiting || len(c.tasks) > 0 {
 			wait := Wait{Phase: c.phase()}
 			if c.mode == waiting {

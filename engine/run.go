@@ -105,8 +105,9 @@ func (e *Engine) turn(ctx context.Context, s *state.Snapshot, fresh bool, contra
 	r := &runner{engine: e, ctx: work, systems: sys, events: make(chan answer), schemas: e.schemas()}
 	r.turn = newTurn(turnInput{
 		program: e.Program, state: s, contract: contract, schemas: r.schemas, newID: rand.Text, parallelism: e.Parallelism,
-		normal: func(w plan.World) (plan.World, error) { return sys.normal(work, w) },
-		batch:  r.batch,
+		position: e.position,
+		normal:   func(w plan.World) (plan.World, error) { return sys.normal(work, w) },
+		batch:    r.batch,
 	})
 	return r.run(ctx.Done())
 }

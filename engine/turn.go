@@ -94,6 +94,8 @@ type turnInput struct {
 	state    *state.Snapshot
 	contract *plan.Plan
 	schemas  plan.Schemas
+	// position is where the clocks stand that the program has.
+	position func(*state.Snapshot) plan.Position
 	// normal returns a world in normal form.
 	normal func(plan.World) (plan.World, error)
 	// batch returns the key of a job's batch, "" if it goes alone, and how many may
@@ -216,7 +218,7 @@ func (t *turn) end() error {
 }
 
 func (t *turn) outputs() (map[string]state.Output, error) {
-	list, err := t.program.Outputs(t.state.Position(), t.observed)
+	list, err := t.program.Outputs(t.position(t.state), t.observed)
 	if err != nil {
 		return nil, err
 	}

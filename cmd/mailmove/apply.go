@@ -88,10 +88,13 @@ func (a *app) accepted(ctx context.Context, p *project, o *turnOptions, file str
 // reached reports whether a plan has been carried out to its end.
 func reached(s *state.Snapshot, contract *plan.Plan) bool {
 	for _, c := range contract.Clocks {
-		if len(c.Stages) == 0 {
+		at, there := s.Clocks[c.Path]
+		if c.Gone && there {
+			return false
+		}
+		if c.Gone || len(c.Stages) == 0 {
 			continue
 		}
-		at := s.Clocks[c.Path]
 		if at.Phase != c.Stages[len(c.Stages)-1].Phase || at.Done.IsZero() {
 			return false
 		}

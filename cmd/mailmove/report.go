@@ -108,6 +108,8 @@ func statusOf(c engine.ClockReport) string {
 		return "stopped"
 	case c.Wait != nil:
 		return "waiting"
+	case c.Gone:
+		return "forgotten"
 	case c.Done:
 		return "done"
 	}
@@ -129,6 +131,8 @@ func (u *ui) clockText(c engine.ClockReport) string {
 		return u.failures(name, c)
 	case c.Wait != nil:
 		return name + inPhase(c.Phase) + ": " + u.waitText(c)
+	case c.Gone:
+		return fmt.Sprintf("%s: %s; nothing was changed on any server\n", name, view.Paint(u.color, "32", "forgotten"))
 	case c.Done:
 		return fmt.Sprintf("%s%s: %s\n", name, inPhase(c.Phase), view.Paint(u.color, "32", "done"))
 	}

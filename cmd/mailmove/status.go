@@ -114,6 +114,9 @@ func newStatusLine(s *state.Snapshot, path string, contract *plan.Plan) statusLi
 	known := map[string]bool{}
 	if contract != nil {
 		for i := range contract.Clocks {
+			if contract.Clocks[i].Gone {
+				continue
+			}
 			known[contract.Clocks[i].Path] = true
 			line.Clocks = append(line.Clocks, standOf(s, &contract.Clocks[i]))
 		}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,9 @@ type Route struct {
 	// Stages are the phases in the order in which they will be passed; the first is
 	// the one in which the clock stands, if From is not "".
 	Stages []Stage
+	// Gone says that the configuration does not have the clock any more, and that its
+	// migration is at an end: what is recorded of it is forgotten.
+	Gone bool
 }
 
 // A Stage is one phase of a route.
@@ -61,6 +65,10 @@ func Make(in Input) (*Plan, error) {
 		Created: in.Now.UTC().Truncate(time.Second), Expires: in.Now.UTC().Truncate(time.Second).Add(in.Validity), Back: in.Back,
 	}
 	for _, route := range in.Routes {
+		if route.Gone {
+			p.Clocks = append(p.Clocks, forgotten(in, route))
+			continue
+		}
 		timeline := timeline{in: in, route: route, current: map[string]cty.Value{}, known: map[string]Record{}}
 		clock, err := timeline.make()
 		if err != nil {
@@ -69,6 +77,18 @@ func Make(in Input) (*Plan, error) {
 		p.Clocks = append(p.Clocks, *clock)
 	}
 	return p, nil
+}
+
+// forgotten is the plan of a clock that the configuration does not have any more.
+// Nobody looks at its objects: their systems may be gone too.
+func forgotten(in Input, route Route) ClockPlan {
+	stage := StagePlan{Phase: route.From, Entered: true}
+	for _, address := range slices.Sorted(maps.Keys(in.Recorded)) {
+		if rec := in.Recorded[address]; rec.Clock == route.Path {
+			stage.Changes = append(stage.Changes, Change{Address: address, Type: rec.Type, Provider: rec.Provider, Action: providers.Forget, Before: NewValue(rec.Values)})
+		}
+	}
+	return ClockPlan{Path: route.Path, From: route.From, Stages: []StagePlan{stage}, Gone: true}
 }
 
 // timeline walks one route and keeps what every object will be by then.

@@ -35,6 +35,9 @@ type ClockPlan struct {
 	// From is the phase in which the clock stands; "" is before the first.
 	From   string      `json:"from"`
 	Stages []StagePlan `json:"stages"`
+	// Gone says that the configuration does not have the clock any more. Its migration
+	// is at an end, and all that the state has of it is forgotten.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // A StagePlan is a phase of the timeline: its gates, then its changes. The first
@@ -88,6 +91,9 @@ type Danger struct {
 // Empty reports whether there is nothing to do and nothing to wait for.
 func (p *Plan) Empty() bool {
 	for _, clock := range p.Clocks {
+		if clock.Gone {
+			return false
+		}
 		for _, stage := range clock.Stages {
 			if !stage.Entered || len(stage.Changes) > 0 {
 				return false

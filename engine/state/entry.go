@@ -3,6 +3,8 @@ package state
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/mailmove/mailmove/engine/plan"
@@ -28,6 +30,7 @@ type Entry struct {
 	Forget     *Forget       `json:"forget,omitempty"`
 	Outputs    *Outputs      `json:"outputs,omitempty"`
 	Move       *Move         `json:"move,omitempty"`
+	Drop       *Drop         `json:"drop,omitempty"`
 }
 
 // Turn begins a turn.
@@ -111,6 +114,11 @@ type Move struct {
 	To    string `json:"to"`
 }
 
+// Drop forgets a clock with everything that is recorded of it.
+type Drop struct {
+	Clock string `json:"clock"`
+}
+
 // Apply changes the snapshot as the entry says. An error means that the journal
 // does not fit the snapshot.
 func (s *Snapshot) Apply(e Entry) error {
@@ -146,6 +154,8 @@ func (s *Snapshot) Apply(e Entry) error {
 		s.Outputs = e.Outputs.Values
 	case e.Move != nil:
 		s.applyMove(*e.Move)
+	case e.Drop != nil:
+		s.applyDrop(e.Drop.Clock)
 	default:
 		return fmt.Errorf("reading the journal: an entry of an unknown kind")
 	}
@@ -205,6 +215,12 @@ func (s *Snapshot) applyEnd(intent Intent, end End) error {
 		return fmt.Errorf("reading the journal: outcome %q of operation %s", end.Outcome, end.Op)
 	}
 	return nil
+}
+
+func (s *Snapshot) applyDrop(clock string) {
+	delete(s.Clocks, clock)
+	maps.DeleteFunc(s.Resources, func(_ string, r Resource) bool { return r.Clock == clock })
+	maps.DeleteFunc(s.Gates, func(key string, _ GateState) bool { return strings.HasPrefix(key, clock+"/") })
 }
 
 func (s *Snapshot) applyMove(m Move) {

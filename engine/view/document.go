@@ -31,6 +31,7 @@ type danger struct {
 
 type clock struct {
 	Name, From string
+	Gone       bool
 	Stages     []stage
 }
 
@@ -167,7 +168,7 @@ func summary(p *plan.Plan, count map[providers.Action]int) string {
 }
 
 func arrangeClock(c *plan.ClockPlan, o Options) (clock, error) {
-	out := clock{Name: clockName(c.Path), From: Clean(c.From)}
+	out := clock{Name: clockName(c.Path), From: Clean(c.From), Gone: c.Gone}
 	total := 0
 	for _, s := range c.Stages {
 		if !s.Entered {

@@ -58,6 +58,9 @@ func (e Event) Line(color bool, took time.Duration) (line string, ok bool) {
 	case "enter":
 		return paint(bold, fmt.Sprintf("%s enters phase %s%s", clockName(e.Clock), phaseWords(e.Phase), prefixed(": ", text))), true
 	case "phase_done":
+		if text != "" {
+			return paint(green, clockName(e.Clock)+": "+text), true
+		}
 		if e.Phase == "" {
 			return paint(green, clockName(e.Clock)+": everything is in place"), true
 		}

@@ -76,6 +76,9 @@ func (p *printer) clock(c clock, back bool) {
 	if len(c.Stages) == 1 && c.Stages[0].Phase == "" && !back {
 		where = "" // a root module without phases
 	}
+	if c.Gone {
+		where = "is not in the configuration any more"
+	}
 	p.line(0, p.paint(bold, c.Name), p.paint(grey, prefixed("  ", where)))
 	p.line(0)
 	for _, s := range c.Stages {
