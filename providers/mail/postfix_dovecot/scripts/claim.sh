@@ -54,20 +54,37 @@ without_deliveries() {
 	fi
 	postconf -e "defer_transports = $(cat "$homes/defer_before") $transport"
 	postfix reload >/dev/null 2>&1
-	master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
 	i=0
-	while pgrep -P "$master" -x "$transport" >/dev/null; do
+	quiet=0
+	while [ "$quiet" -lt 2 ]; do
 		i=$((i + 1))
 		if [ "$i" -gt 1200 ]; then
 			resume
 			die 'deliveries to Dovecot have not paused for two minutes'
 		fi
+		if delivering; then quiet=0; else quiet=$((quiet + 1)); fi
 		sleep 0.1
 	done
 	rc=0
 	"$@" || rc=$?
 	resume
 	return "$rc"
+}
+
+# delivering: Postfix is connected to Dovecot. A process that only waits for work may
+# be there for max_idle, 100 seconds, and says nothing.
+delivering() {
+	nexthop=$(setting delivery)
+	nexthop=${nexthop#*:}
+	case $nexthop in
+	unix:*)
+		# A connection's end at the server has its path; state 03 is connected.
+		awk -v path="${nexthop#unix:}" '
+			$6 == "03" && substr($8, length($8) - length(path) + 1) == path { found = 1 }
+			END { exit !found }' /proc/net/unix
+		;;
+	*) pgrep -P "$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")" -x "$transport" >/dev/null ;;
+	esac
 }
 
 # resume: deliveries go on as before without_deliveries. homes.sh does so as well,
