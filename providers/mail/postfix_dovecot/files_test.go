@@ -1,10 +1,8 @@
 package postfix_dovecot
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -199,25 +197,6 @@ func TestTables(t *testing.T) {
 	}
 	if _, err := parseTables("route a@example.com relay\n"); err == nil {
 		t.Error("half a line was read")
-	}
-}
-
-func TestStragglersOfALog(t *testing.T) {
-	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-	text := "3 192.0.2.7 mx.example.org 2026-01-02T10:00:00.5+00:00\n" +
-		"1 192.0.2.8 unknown Dec 31 23:00:00\n" +
-		"9 198.51.100.20 mail-new.example.com 2026-01-02T11:00:00+00:00\n" +
-		"2 192.0.2.9 early.example.org Dec  1 00:00:00\n"
-	got, err := parseStragglers(text, now.AddDate(0, 0, -7), now, func(a netip.Addr) bool { return a.String() == "198.51.100.20" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []mail.Straggler{
-		{Host: "mx.example.org [192.0.2.7]", Last: time.Date(2026, 1, 2, 10, 0, 0, 5e8, time.UTC), Messages: 3},
-		{Host: "unknown [192.0.2.8]", Last: time.Date(2025, 12, 31, 23, 0, 0, 0, time.UTC), Messages: 1},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

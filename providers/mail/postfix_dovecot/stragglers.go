@@ -35,13 +35,13 @@ func (s *System) Stragglers(ctx context.Context, domain string, since time.Time)
 	if err != nil {
 		return nil, err
 	}
-	return parseStragglers(string(res.Stdout), since, now, func(a netip.Addr) bool {
+	return parseStragglers(string(res.Stdout), since, func(a netip.Addr) bool {
 		return a.IsLoopback() || a.String() == s.endpoint.Address ||
 			slices.ContainsFunc(t.trusts, func(t mail.Trust) bool { return t.Peer == a.String() })
 	})
 }
 
-func parseStragglers(text string, since, now time.Time, ignore func(netip.Addr) bool) ([]mail.Straggler, error) {
+func parseStragglers(text string, since time.Time, ignore func(netip.Addr) bool) ([]mail.Straggler, error) {
 	var found []mail.Straggler
 	for line := range strings.Lines(text) {
 		f := strings.SplitN(strings.TrimSpace(line), " ", 4)
@@ -52,7 +52,7 @@ func parseStragglers(text string, since, now time.Time, ignore func(netip.Addr) 
 		if err != nil {
 			return nil, fmt.Errorf("reading the mail log: unexpected line %q", line)
 		}
-		last, err := logTime(f[3], now)
+		last, err := time.Parse(time.RFC3339, f[3])
 		if err != nil {
 			return nil, fmt.Errorf("reading the mail log: %w", err)
 		}
@@ -66,23 +66,4 @@ func parseStragglers(text string, since, now time.Time, ignore func(netip.Addr) 
 		return cmp.Or(b.Last.Compare(a.Last), strings.Compare(a.Host, b.Host))
 	})
 	return found, nil
-}
-
-// logTime reads the time of a log line: RFC 3339, or RFC 3164's without a year and
-// a zone, which is the last such time before now.
-func logTime(text string, now time.Time) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05-0700"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, nil
-		}
-	}
-	t, err := time.ParseInLocation("Jan _2 15:04:05", strings.Join(strings.Fields(text), " "), now.Location())
-	if err != nil {
-		return time.Time{}, fmt.Errorf("the time %q is unknown", text)
-	}
-	t = t.AddDate(now.Year(), 0, 0)
-	if t.After(now.Add(24 * time.Hour)) {
-		t = t.AddDate(-1, 0, 0)
-	}
-	return t, nil
 }
