@@ -157,9 +157,6 @@ func (s *System) accountFiles(ctx context.Context) (*passwdFile, []*mapFile, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if l.users == "" {
-		return nil, nil, providers.Faultf(unsupported, "the accounts of %v are those of the system, which mailmove cannot list yet", s.runner)
-	}
 	boxes, err := s.mapFiles(ctx, l, "virtual_mailbox_maps")
 	if err != nil {
 		return nil, nil, err
@@ -174,6 +171,13 @@ func (s *System) accountFiles(ctx context.Context) (*passwdFile, []*mapFile, err
 // Accounts implements [mail.AccountStore]. An account is an address to which
 // Postfix delivers and as which Dovecot lets somebody in.
 func (s *System) Accounts(ctx context.Context, domain string) ([]mail.Account, error) {
+	l, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.system() {
+		return s.systemAccounts(ctx, domain)
+	}
 	users, boxes, err := s.accountFiles(ctx)
 	if err != nil {
 		return nil, err
@@ -203,6 +207,9 @@ func (s *System) Credentials(ctx context.Context, accounts []mail.Address) (map[
 	if err != nil {
 		return nil, err
 	}
+	if l.system() {
+		return s.systemCredentials(ctx, accounts)
+	}
 	users, _, err := s.accountFiles(ctx)
 	if err != nil {
 		return nil, err
@@ -217,20 +224,42 @@ func (s *System) Credentials(ctx context.Context, accounts []mail.Address) (map[
 		if !strings.HasPrefix(hash, "{") {
 			hash = "{" + l.scheme + "}" + hash
 		}
-		found[a] = mail.NewCredential(hash)
+		found[a] = mail.NewCredential(canonical(hash))
 	}
 	return found, nil
 }
 
-// PutAccounts implements [mail.AccountStore]. Dovecot knows an account before
-// Postfix accepts mail for it. Beside a catch-all a mailbox is only found if an
-// alias names it itself (virtual(5)), so such an alias is part of an account there.
+// PutAccounts implements [mail.AccountStore].
 func (s *System) PutAccounts(ctx context.Context, op string, accounts []mail.AccountEdit) error {
-	users, boxes, err := s.accountFiles(ctx)
+	l, err := s.look(ctx)
 	if err != nil {
 		return err
 	}
-	l, err := s.look(ctx)
+	if err := s.checkHashes(ctx, accounts, l.system()); err != nil {
+		return err
+	}
+	if l.system() {
+		err = s.putSystemAccounts(ctx, accounts)
+	} else {
+		err = s.putVirtualAccounts(ctx, op, l, accounts)
+	}
+	if err != nil {
+		return err
+	}
+	// Where the account is not at home its password is checked against a copy.
+	var names []string
+	for _, a := range accounts {
+		names = append(names, string(a.Address))
+	}
+	_, err = s.homes(ctx, "refresh passwords", names, "refresh")
+	return err
+}
+
+// putVirtualAccounts makes Dovecot know an account before Postfix accepts mail for
+// it. Beside a catch-all a mailbox is only found if an alias names it itself
+// (virtual(5)), so such an alias is part of an account there.
+func (s *System) putVirtualAccounts(ctx context.Context, op string, l *layout, accounts []mail.AccountEdit) error {
+	users, boxes, err := s.accountFiles(ctx)
 	if err != nil {
 		return err
 	}
@@ -264,16 +293,7 @@ func (s *System) PutAccounts(ctx context.Context, op string, accounts []mail.Acc
 			return conflict(err)
 		}
 	}
-	if err := s.write(ctx, op, append(boxes, aliases...)...); err != nil {
-		return err
-	}
-	// Where the account is not at home its password is checked against a copy.
-	var names []string
-	for _, a := range accounts {
-		names = append(names, string(a.Address))
-	}
-	_, err = s.homes(ctx, "refresh passwords", names, "refresh")
-	return err
+	return s.write(ctx, op, append(boxes, aliases...)...)
 }
 
 // protect makes the identity entry of a mailbox where a catch-all would hide it.

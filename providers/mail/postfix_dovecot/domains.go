@@ -12,23 +12,31 @@ import (
 
 var _ mail.DomainStore = (*System)(nil)
 
-// domainFiles returns the maps of virtual_mailbox_domains, and the names that stand
-// in main.cf itself.
+// domainList is the parameter that lists the domains of accounts.
+func (l *layout) domainList() string {
+	if l.system() {
+		return "mydestination"
+	}
+	return "virtual_mailbox_domains"
+}
+
+// domainFiles returns the maps of the list of domains, and the names that stand in
+// main.cf itself.
 func (s *System) domainFiles(ctx context.Context) (files []*mapFile, listed []string, err error) {
 	l, err := s.look(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	maps := *l
+	maps, list := *l, l.domainList()
 	maps.postfix = map[string]string{}
-	for _, word := range splitList(l.postfix["virtual_mailbox_domains"]) {
+	for _, word := range splitList(l.postfix[list]) {
 		if strings.Contains(word, ":") || strings.HasPrefix(word, "/") {
-			maps.postfix["virtual_mailbox_domains"] += " " + word
+			maps.postfix[list] += " " + word
 		} else {
 			listed = append(listed, strings.ToLower(word))
 		}
 	}
-	files, err = s.mapFiles(ctx, &maps, "virtual_mailbox_domains")
+	files, err = s.mapFiles(ctx, &maps, list)
 	return files, listed, err
 }
 
@@ -53,6 +61,10 @@ func (s *System) PutDomain(ctx context.Context, op, domain string, accept bool) 
 	if err != nil {
 		return err
 	}
+	l, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
 	verb := "take"
 	inMaps := slices.ContainsFunc(files, func(f *mapFile) bool { _, found := f.find(domain); return found })
 	inList := slices.Contains(listed, domain)
@@ -72,7 +84,7 @@ func (s *System) PutDomain(ctx context.Context, op, domain string, accept bool) 
 	if err := s.write(ctx, op, files...); err != nil {
 		return err
 	}
-	_, err = s.runner.Run(ctx, remote.Command{Name: "take the domains into use", Script: domainScript, Args: []string{domain, verb}})
+	_, err = s.runner.Run(ctx, remote.Command{Name: "take the domains into use", Script: domainScript, Args: []string{l.domainList(), domain, verb}})
 	s.Refresh()
 	return refusal(err)
 }

@@ -82,7 +82,7 @@ func TestReadAlias(t *testing.T) {
 		{":include:/etc/list", nil, []string{":include:/etc/list"}},
 		{"root", nil, []string{"root"}},
 	} {
-		got := readAlias("x@example.com", c.value)
+		got := (&layout{users: "/etc/dovecot/users"}).readAlias(&mapFile{}, "x@example.com", c.value)
 		if diff := cmp.Diff(mail.Alias{Address: "x@example.com", Members: c.members, Code: c.code}, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", c.value, diff)
 		}
@@ -129,7 +129,6 @@ func TestLayout(t *testing.T) {
 	const users = "passdb {\n  args = scheme=sha512-crypt username_format=%u /etc/dovecot/users\n  driver = passwd-file\n}\n"
 	for _, c := range []struct{ name, text, fails string }{
 		{"passwd-file", postfix + "===\n" + users, ""},
-		{"system", postfix + "===\npassdb {\n  driver = pam\n}\n", ""},
 		{"our passdb first", postfix + "===\npassdb {\n  args = /etc/dovecot/mailmove/held/%s/%Lu\n  driver = passwd-file\n}\n" + users, ""},
 		{"no dovecot", "mail_version=3.7.11\ndefault_database_type=hash\n", "not both installed"},
 		{"missing program", "missing=rsync\n", "rsync is missing"},
@@ -150,27 +149,6 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s: got %v, want an error with %q", c.name, err, c.fails)
 		case c.name == "passwd-file" && (l.users != "/etc/dovecot/users" || l.scheme != "SHA512-CRYPT" || l.delivery() != "lmtp:unix:private/dovecot-lmtp"):
 			t.Errorf("%s: got %+v", c.name, l)
-		}
-	}
-}
-
-func TestItems(t *testing.T) {
-	for _, c := range []struct {
-		location string
-		want     []string
-	}{
-		{"maildir:~/Maildir", []string{"Maildir", "sieve", ".dovecot.sieve", ".dovecot.lda-dupes"}},
-		{"maildir:/var/vmail/a/mail:LAYOUT=fs", []string{"mail", "sieve", ".dovecot.sieve", ".dovecot.lda-dupes"}},
-		{"maildir:/srv/mail/a", nil},
-		{"maildir:~/Maildir:INDEX=/var/index/%u", nil},
-		{"mdbox:~/mdbox", nil},
-	} {
-		got, err := (&layout{}).items(c.location, "/var/vmail/a")
-		if (err != nil) != (c.want == nil) {
-			t.Errorf("%s: %v", c.location, err)
-		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.location, diff)
 		}
 	}
 }
@@ -197,26 +175,5 @@ func TestTables(t *testing.T) {
 	}
 	if _, err := parseTables("route a@example.com relay\n"); err == nil {
 		t.Error("half a line was read")
-	}
-}
-
-func TestCompareManifests(t *testing.T) {
-	read := func(text string) *manifest {
-		m, err := parseManifest(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	here := read("m\tcur/1:2,S\t100\t7\nm\tcur/2:2,\t50\t7\nf\tsubscriptions\tabc\nd\t.Sent\t\nc\tcur/1:2,S\tdef\n")
-	if c := compare(here, here); c.Behind() != 0 || c.Messages != 2 || c.Bytes != 150 {
-		t.Errorf("a store compared with itself: %+v", c)
-	}
-	there := read("m\tcur/1:2,S\t100\t8\nm\tcur/3:2,\t50\t7\nf\tsubscriptions\tabc\nd\t.Sent\t\nc\tcur/1:2,S\txyz\n")
-	if c := compare(here, there); c.Missing != 1 || c.Extra != 1 || c.Differing != 2 {
-		t.Errorf("got %+v, want 1 missing, 1 extra, 2 differing", c)
-	}
-	if _, err := parseManifest("garbage\n"); err == nil {
-		t.Error("garbage was read")
 	}
 }

@@ -21,11 +21,13 @@ type layout struct {
 	postfix map[string]string
 	dovecot []setting
 	version string
-	// users is Dovecot's passwd-file; "" if the accounts are those of the system.
+	// users is Dovecot's passwd-file; "" if the accounts are users of the system.
 	users string
 	// scheme is that of hashes without one in the passwd-file.
 	scheme  string
 	mapType string
+	// sources are those of users in nsswitch.conf(5).
+	sources []string
 	// caFile holds the certificate authorities; "" if the peer's certificate cannot
 	// be verified.
 	caFile string
@@ -64,6 +66,8 @@ func parseLayout(text string) (*layout, error) {
 			l.version = value
 		case "ca_file":
 			l.caFile = value
+		case "passwd_sources":
+			l.sources = strings.Fields(value)
 		default:
 			l.postfix[name] = strings.TrimSpace(value)
 		}
@@ -101,47 +105,59 @@ func mapType(typ string) (string, error) {
 
 // findUsers finds where accounts are kept: the first passdb that is not ours.
 func (l *layout) findUsers() error {
-	if f := find(l.dovecot, "auth_username_format"); f != "" && f != "%u" && f != "%Lu" {
-		return providers.Faultf(unsupported, "Dovecot changes login names by auth_username_format = %s", f)
+	theirs := l.theirs("passdb")
+	if len(theirs) == 0 {
+		return providers.Faultf(unsupported, "Dovecot has no passdb")
 	}
-	for _, s := range l.dovecot {
-		if s.name != "passdb" {
-			continue
+	switch driver := theirs[0].value("driver"); driver {
+	case "pam", "shadow", "passwd":
+		return l.acceptSystemUsers(theirs)
+	case "passwd-file":
+		if f := find(l.dovecot, "auth_username_format"); f != "" && f != "%u" && f != "%Lu" {
+			return providers.Faultf(unsupported, "Dovecot changes login names by auth_username_format = %s", f)
 		}
-		args, driver := s.value("args"), s.value("driver")
-		if strings.Contains(args, "/etc/dovecot/mailmove/") || s.value("master") == "yes" || s.value("deny") == "yes" {
-			continue
-		}
-		switch driver {
-		case "pam", "shadow", "passwd":
-			return nil
-		case "passwd-file":
-			l.scheme = "CRYPT"
-			for _, word := range strings.Fields(args) {
-				name, value, found := strings.Cut(word, "=")
-				switch {
-				case strings.HasPrefix(word, "/"):
-					l.users = word
-				case found && name == "scheme":
-					l.scheme = strings.ToUpper(value)
-				case found && name == "username_format" && value != "%u" && value != "%Lu":
-					return providers.Faultf(unsupported, "Dovecot's passwd-file is looked up by %s, not by the whole address", value)
-				}
-			}
-			if l.users == "" || strings.Contains(l.users, "%") {
-				return providers.Faultf(unsupported, "Dovecot's passwd-file %q is not one file", args)
-			}
-			return nil
-		default:
-			return providers.Faultf(unsupported, "accounts are kept in Dovecot's passdb %q", driver)
-		}
+		return l.virtualUsers(theirs[0].value("args"))
+	default:
+		return providers.Faultf(unsupported, "accounts are kept in Dovecot's passdb %q", driver)
 	}
-	return providers.Faultf(unsupported, "Dovecot has no passdb")
 }
 
-// login is the name under which an account logs in.
+// theirs are the passdbs or userdbs for logins that the administrator has.
+func (l *layout) theirs(section string) []setting {
+	var found []setting
+	for _, s := range l.dovecot {
+		if s.name == section && !strings.Contains(s.value("args"), "/etc/dovecot/mailmove/") && s.value("master") != "yes" && s.value("deny") != "yes" {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func (l *layout) virtualUsers(args string) error {
+	l.scheme = "CRYPT"
+	for _, word := range strings.Fields(args) {
+		name, value, found := strings.Cut(word, "=")
+		switch {
+		case strings.HasPrefix(word, "/"):
+			l.users = word
+		case found && name == "scheme":
+			l.scheme = strings.ToUpper(value)
+		case found && name == "username_format" && value != "%u" && value != "%Lu":
+			return providers.Faultf(unsupported, "Dovecot's passwd-file is looked up by %s, not by the whole address", value)
+		}
+	}
+	if l.users == "" || strings.Contains(l.users, "%") {
+		return providers.Faultf(unsupported, "Dovecot's passwd-file %q is not one file", args)
+	}
+	return nil
+}
+
+// system reports whether the accounts are users of the system.
+func (l *layout) system() bool { return l.users == "" }
+
+// login is the name by which Dovecot knows an account.
 func (l *layout) login(a mail.Address) string {
-	if l.users == "" {
+	if l.system() {
 		return a.Local()
 	}
 	return string(a)
@@ -149,22 +165,19 @@ func (l *layout) login(a mail.Address) string {
 
 // delivery is what Postfix is told so that it delivers here, whatever the routes say.
 func (l *layout) delivery() string {
-	if l.users != "" {
+	if !l.system() {
 		if d := l.postfix["virtual_transport"]; strings.Contains(d, ":") {
 			return d
 		}
 		return l.postfix["virtual_transport"] + ":"
 	}
-	if d := l.postfix["mailbox_transport"]; d != "" {
-		return d
-	}
-	return "local:"
+	return l.postfix["mailbox_transport"]
 }
 
 // settings is the file by which the scripts on the server know the layout.
 func (l *layout) settings(port int) string {
 	users := l.users
-	if users == "" {
+	if l.system() {
 		users = "system"
 	}
 	group := find(l.dovecot, "default_internal_group")

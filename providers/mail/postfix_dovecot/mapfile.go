@@ -17,10 +17,12 @@ import (
 //go:embed scripts/build.sh
 var buildScript string
 
-// A mapFile is the source of one of Postfix' indexed maps (postmap(1)). What we do
-// not change stays as it is, comments and order included.
+// A mapFile is the source of one of Postfix' indexed maps (postmap(1)), or of
+// local(8)'s aliases (aliases(5)). What we do not change stays as it is, comments
+// and order included.
 type mapFile struct {
 	typ, path, digest string
+	local             bool // aliases(5): NAME: VALUE, …
 	lines             []string
 	entries           []entry
 	changed           bool
@@ -34,12 +36,17 @@ type entry struct {
 }
 
 func parseMap(typ, path string, content []byte) *mapFile {
-	f := &mapFile{typ: typ, path: path, digest: remote.Digest(content)}
+	f := &mapFile{typ: typ, path: path}
+	f.parse(content)
+	return f
+}
+
+func (f *mapFile) parse(content []byte) {
+	f.digest = remote.Digest(content)
 	for line := range bytes.Lines(content) {
 		f.lines = append(f.lines, strings.TrimRight(string(line), "\n"))
 	}
 	f.index()
-	return f
 }
 
 func (f *mapFile) index() {
@@ -54,10 +61,23 @@ func (f *mapFile) index() {
 				e.value, e.end = e.value+" "+trimmed, i+1
 			}
 		default:
-			key, value, _ := strings.Cut(strings.ReplaceAll(trimmed, "\t", " "), " ")
+			key, value := f.split(trimmed)
 			f.entries = append(f.entries, entry{key: strings.ToLower(key), value: strings.TrimSpace(value), first: i, end: i + 1})
 		}
 	}
+}
+
+func (f *mapFile) split(line string) (key, value string) {
+	if !f.local {
+		key, value, _ = strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		return key, value
+	}
+	if rest, quoted := strings.CutPrefix(line, `"`); quoted {
+		key, value, _ = strings.Cut(rest, `"`)
+		return key, strings.TrimPrefix(strings.TrimSpace(value), ":")
+	}
+	key, value, _ = strings.Cut(line, ":")
+	return strings.TrimSpace(key), value
 }
 
 func (f *mapFile) find(key string) (entry, bool) {
@@ -77,6 +97,9 @@ func (f *mapFile) set(key, value string) {
 	var line []string
 	if value != "" {
 		line = []string{key + "  " + value}
+		if f.local {
+			line = []string{key + ": " + value}
+		}
 	}
 	if found {
 		f.lines = slices.Replace(f.lines, e.first, e.end, line...)
@@ -95,13 +118,16 @@ func (s *System) mapFiles(ctx context.Context, l *layout, parameter string) ([]*
 	var paths []string
 	for _, name := range splitList(l.postfix[parameter]) {
 		typ, p, found := strings.Cut(strings.TrimPrefix(name, "proxy:"), ":")
+		if strings.HasPrefix(p, "/etc/postfix/mailmove/") {
+			continue
+		}
 		if !found || !path.IsAbs(p) {
 			return nil, providers.Faultf(unsupported, "%s of %v has %q, which is no file", parameter, s.runner, name)
 		}
 		if _, err := mapType(typ); err != nil {
 			return nil, fmt.Errorf("%s of %v: %w", parameter, s.runner, err)
 		}
-		files = append(files, &mapFile{typ: typ, path: p})
+		files = append(files, &mapFile{typ: typ, path: p, local: parameter == "alias_maps"})
 		paths = append(paths, p)
 	}
 	found, err := remote.ReadFiles(ctx, s.runner, paths...)
@@ -112,7 +138,7 @@ func (s *System) mapFiles(ctx context.Context, l *layout, parameter string) ([]*
 		if !f.Exists {
 			return nil, fmt.Errorf("%s of %v: the file %s does not exist", parameter, s.runner, f.Path)
 		}
-		files[i] = parseMap(files[i].typ, f.Path, f.Content)
+		files[i].parse(f.Content)
 	}
 	return files, nil
 }
@@ -135,7 +161,11 @@ func (s *System) write(ctx context.Context, op string, files ...*mapFile) error 
 		if f.changed {
 			edits = append(edits, remote.FileEdit{Path: f.path, Expect: f.digest, Content: f.content()})
 		}
-		build = append(build, f.typ, f.path)
+		program := "postmap"
+		if f.local {
+			program = "postalias"
+		}
+		build = append(build, program, f.typ, f.path)
 	}
 	if _, err := remote.Edit(ctx, s.runner, backupName(op), edits...); err != nil {
 		return conflict(err)

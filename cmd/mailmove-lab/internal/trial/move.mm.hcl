@@ -44,6 +44,9 @@ module "domain" {
   }
   catch_all = [{{range $i, $m := .CatchAll}}{{if $i}}, {{end}}"{{$m}}"{{end}}]
 
+  # The neighbours: users of the system have an address in every domain.
+  ignore = ["nora@{{.Domain}}", "nils@{{.Domain}}"]
+
   old_mx = "{{.OldMX}}"
   new_mx = "{{.NewMX}}"
   services = {

@@ -28,12 +28,15 @@ setting() { sed -n "s/^$1=//p" "$homes/settings"; }
 # in_force: Dovecot uses our passdbs, shown by one of an account that is nobody's.
 in_force() {
 	[ -d "$doors/away/imap" ] || return 1
-	door=$doors/away/imap/mailmove-look@mailmove.invalid
-	echo 'mailmove-look@mailmove.invalid:{PLAIN}mailmove-look::::::' >"$door"
+	# Dovecot may drop the domain of a login, or add one to a name alone.
+	look=mailmove-look@mailmove.invalid
+	if [ "$(setting users)" = system ]; then look=mailmove-look; fi
+	door=$doors/away/imap/$look
+	echo "$look:{PLAIN}mailmove-look::::::" >"$door"
 	chgrp "$(setting auth_group)" "$door"
 	chmod 640 "$door"
 	found=0
-	doveadm auth test -x service=imap mailmove-look@mailmove.invalid mailmove-look >/dev/null 2>&1 || found=1
+	doveadm auth test -x service=imap "$look" mailmove-look >/dev/null 2>&1 || found=1
 	rm -f "$door"
 	return "$found"
 }
@@ -52,6 +55,8 @@ without_deliveries() {
 		postconf -h defer_transports >"$homes/defer_before.new"
 		mv "$homes/defer_before.new" "$homes/defer_before"
 	fi
+	# local(8) hands mail to Dovecot without asking the queue manager again.
+	if [ "$(setting users)" = system ]; then transport="local $transport"; fi
 	postconf -e "defer_transports = $(cat "$homes/defer_before") $transport"
 	postfix reload >/dev/null 2>&1
 	i=0
@@ -74,6 +79,13 @@ without_deliveries() {
 # delivering: Postfix is connected to Dovecot. A process that only waits for work may
 # be there for max_idle, 100 seconds, and says nothing.
 delivering() {
+	master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
+	if [ "$(setting users)" = system ]; then
+		for pid in $(pgrep -P "$master" -x local); do
+			# shellcheck disable=SC2010 # the names are those of the kernel and of Postfix
+			if ls -l "/proc/$pid/fd" 2>/dev/null | grep -q '/active/'; then return 0; fi
+		done
+	fi
 	nexthop=$(setting delivery)
 	nexthop=${nexthop#*:}
 	case $nexthop in
@@ -83,7 +95,7 @@ delivering() {
 			$6 == "03" && substr($8, length($8) - length(path) + 1) == path { found = 1 }
 			END { exit !found }' /proc/net/unix
 		;;
-	*) pgrep -P "$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")" -x "$transport" >/dev/null ;;
+	*) pgrep -P "$master" -x lmtp >/dev/null ;;
 	esac
 }
 
@@ -169,6 +181,16 @@ hook_postfix() {
 	*", $ours,"*) ;;
 	*) postconf -e "transport_maps = $ours${theirs:+, $theirs}" ;;
 	esac
+	if [ "$(setting users)" = system ]; then
+		names="$type:$maps/names"
+		theirs=$(postconf -h virtual_alias_maps)
+		case ", $theirs," in
+		*", $names,"*) ;;
+		*) postconf -e "virtual_alias_maps = ${theirs:+$theirs, }$names" ;;
+		esac
+		# A process of local(8) keeps the last answer about an address for 30 seconds.
+		postconf -P local/unix/max_use=1
+	fi
 	postconf -M 'mmhold/unix=mmhold unix - - n - - lmtp'
 	# shellcheck disable=SC2016 # Postfix expands it
 	postconf -M 'mmseen/unix=mmseen unix - n n - 1 pipe user=nobody argv=/bin/mkdir -p '"$maps/seen/"'${nexthop}'
@@ -217,8 +239,13 @@ put_back() {
 	elif [ "$1" = main.cf ]; then
 		theirs=$(postconf -h transport_maps | sed "s|$(setting map_type):$maps/transport||; s/^[ ,]*//")
 		if [ -n "$theirs" ]; then postconf -e "transport_maps = $theirs"; else postconf -X transport_maps; fi
+		if [ "$(setting users)" = system ]; then
+			theirs=$(postconf -h virtual_alias_maps | sed "s|,* *$(setting map_type):$maps/names||; s/^[ ,]*//")
+			if [ "$theirs" = "\$virtual_maps" ] || [ -z "$theirs" ]; then postconf -X virtual_alias_maps; else postconf -e "virtual_alias_maps = $theirs"; fi
+		fi
 	else
 		postconf -MX mmhold/unix mmseen/unix mmrelay/unix mmleft/unix "$(setting port)/inet"
+		if [ "$(setting users)" = system ]; then postconf -PX local/unix/max_use; fi
 	fi
 }
 

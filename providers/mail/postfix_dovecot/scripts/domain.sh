@@ -1,13 +1,14 @@
 #!/bin/sh
-# domain.sh DOMAIN add|remove|take: edit virtual_mailbox_domains in main.cf, or only
-# take what was changed in its maps into use. trivial-rewrite would keep an old map
-# for ten seconds, and smtpd refuse mail for the domain that long.
+# domain.sh PARAMETER DOMAIN add|remove|take: edit a list of domains in main.cf
+# (virtual_mailbox_domains, mydestination), or only take what was changed in its maps
+# into use. trivial-rewrite would keep an old map for ten seconds, and smtpd refuse
+# mail for the domain that long.
 set -eu
 export LC_ALL=C
-list=$(postconf -h virtual_mailbox_domains)
-case $2 in
-add) postconf -e "virtual_mailbox_domains = ${list:+$list, }$1" ;;
-remove) postconf -e "virtual_mailbox_domains = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxF "$1" | grep . | paste -s -d ' ')" ;;
+list=$(postconf -h "$1")
+case $3 in
+add) postconf -e "$1 = ${list:+$list, }$2" ;;
+remove) postconf -e "$1 = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxiF -e "$2" | grep . | paste -s -d ' ')" ;;
 esac
 master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
 before=$(pgrep -P "$master" -x trivial-rewrite || :)

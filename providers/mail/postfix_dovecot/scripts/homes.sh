@@ -162,6 +162,11 @@ derived() {
 # by a filter, and also once it is at home after having been away, since a queue
 # manager that has not seen the new map yet would pass it on. While it is held or
 # has left, the peer is told to try again later: it then resolves anew.
+#
+# Where accounts are users of the system, local(8) delivers to a name, whatever its
+# domain, and expands aliases to names at this host. A route is therefore made for
+# each of the domains, and an alias brings the mail back to the account's address,
+# by which the peer knows it.
 derive_mail() {
 	number=$(($(cat "$homes/number" 2>/dev/null || echo 0) + 1))
 	echo "$number" | put "$homes/number"
@@ -177,14 +182,38 @@ derive_mail() {
 		awk '
 			$2 == "hold" { print $1, "mmhold:unix:private/mailmove-hold" }
 			$2 == "relay" { print $1, "mmrelay:[" $3 "]:" $4 }
-			$2 == "left" { print $1, "mmleft:[" $3 "]:" $4 }' "$work/routes"
+			$2 == "left" { print $1, "mmleft:[" $3 "]:" $4 }' "$work/routes" | everywhere
 	} >"$maps/transport.new"
+	if [ "$(setting users)" = system ]; then
+		awk '{ name = $1; sub(/@.*/, "", name) } !(name in seen) { seen[name] = 1; print name, $1 }' "$work/routes" >"$maps/names.new"
+		build names
+	fi
 	for map in peers domains kept transport; do build "$map"; done
 }
 
+# everywhere: standard input, lines of an address and what belongs to it, and where
+# accounts are users of the system the same for the name in each of their domains.
+everywhere() {
+	if [ "$(setting users)" != system ]; then
+		cat
+		return
+	fi
+	postconf -xh mydestination | tr 'A-Z' 'a-z' | tr -s ', \t' '\n' | grep -v -e '[/:]' -e '^$' | sort -u >"$work/destinations"
+	cat >"$work/here"
+	awk '
+		FILENAME == ARGV[1] { domain[$1]; next }
+		FILENAME == ARGV[2] { print; here[$1]; next }
+		{
+			rest = $0; sub(/^[^@]*@[^ ]*/, "", rest)
+			name = $1; sub(/@.*/, "@", name)
+			for (d in domain) if (!((name d) in here)) { here[name d]; print name d rest }
+		}' "$work/destinations" "$work/here" "$work/here"
+}
+
 # queued QUEUE: the ids of messages in QUEUE for one of the addresses in
-# $work/addresses, plus-addresses included. One message is one line of JSON; a
-# quote within a string is escaped there, so the separator is unmistakable.
+# $work/wanted, plus-addresses included, or for any address of an "@domain" in it.
+# One message is one line of JSON; a quote within a string is escaped there, so the
+# separator is unmistakable.
 queued() {
 	postqueue -j >"$work/queue" || die 'Postfix does not tell what is queued'
 	awk -v queue="\"queue_name\": \"$1\"" -v delimiters="$(setting delimiter)" '
@@ -199,21 +228,25 @@ queued() {
 					if (index(delimiters, substr(address, j, 1))) {
 						plain = substr(address, 1, j - 1) substr(address, at); break
 					}
-				if ((address in wanted) || (plain in wanted)) { print id; break }
+				if ((address in wanted) || (plain in wanted) || (substr(address, at) in wanted)) { print id; break }
 			}
-		}' "$work/addresses" "$work/queue" | sort -u
+		}' "$work/wanted" "$work/queue" | sort -u
 }
 
 # settle: return when the queue manager uses the map of now. It keeps its last
 # answer for 30 seconds and trivial-rewrite keeps a replaced map for 10, so only a
 # message that went the new way proves it; each probe has an address of its own.
-# One command probes at a time, since what it finds serves all.
+# One command probes at a time, since what it finds serves all. Where local(8)
+# resolves what aliases lead to, it may ask another trivial-rewrite than the queue
+# manager does, and those ten seconds have to pass.
 settle() {
 	want=$(cat "$homes/number")
 	(
 		flock 8
 		probe
 	) 8>"$homes/probing"
+	[ "$(setting users)" = system ] || return 0
+	while [ $(($(date +%s) - $(stat -c %Z "$maps/transport"))) -lt 12 ]; do sleep 0.5; done
 }
 
 # seen: a map at least as new as the one that is wanted has been in use.
@@ -245,7 +278,10 @@ probe() {
 }
 
 # finish_deliveries: return when no delivery that was begun by an older map goes on.
+# What is delivered to a user of the system may be queued for an alias.
 finish_deliveries() {
+	everywhere <"$work/addresses" >"$work/wanted"
+	[ "$(setting users)" != system ] || sed 's/^/@/' "$work/destinations" >>"$work/wanted"
 	queued active >"$work/before"
 	i=0
 	while [ -s "$work/before" ]; do
@@ -261,6 +297,7 @@ finish_deliveries() {
 # unfilter: a message that was kept although the account was away says in its
 # queue file where it goes, whatever the maps say. Queued anew, it obeys them.
 unfilter() {
+	everywhere <"$work/addresses" >"$work/wanted"
 	queued deferred >"$work/kept"
 	while read -r id; do
 		if postcat -eq "$id" 2>/dev/null | grep -aq "content_filter: $(setting delivery)"; then
@@ -269,8 +306,16 @@ unfilter() {
 	done <"$work/kept"
 }
 
-# release: what was held for the addresses is tried now.
+# release: what was held for the addresses is tried now. What was queued for a user of
+# the system in another domain, before the alias was there, is queued anew to meet it.
 release() {
+	everywhere <"$work/addresses" >"$work/all"
+	awk 'FILENAME == ARGV[1] { address[$1]; next } !($1 in address)' "$work/addresses" "$work/all" >"$work/wanted"
+	if [ -s "$work/wanted" ]; then
+		queued deferred >"$work/elsewhere"
+		while read -r id; do postsuper -r "$id" 2>/dev/null || :; done <"$work/elsewhere"
+	fi
+	cp "$work/addresses" "$work/wanted"
 	queued deferred >"$work/held"
 	while read -r id; do postqueue -i "$id" || :; done <"$work/held"
 }
@@ -297,7 +342,8 @@ door() {
 
 shut() { for service in $services; do rm -f "$doors/$1/$service/$2"; done; }
 
-# proxy_fields SERVICE HOST NAME IMAP POP3: where a session goes.
+# proxy_fields SERVICE HOST NAME IMAP POP3: where a session goes. Every server knows
+# an account by its address.
 proxy_fields() {
 	case $1 in
 	imap) port=$4 plain=143 tls=993 ;;
@@ -337,7 +383,7 @@ derive_login() {
 		closed) door closed "$service" "$login" "$login:" ;;
 		parked) door held "$service" "$login" "$login:$hash::::::" ;;
 		# Whether the password is right, the home says: it may have been changed there.
-		proxied | left) door away "$service" "$login" "$login::::::: nopassword=y $(proxy_fields "$service" "$4" "$5" "$6" "$7")" ;;
+		proxied | left) door away "$service" "$login" "$login::::::: nopassword=y $(proxy_fields "$service" "$4" "$5" "$6" "$7") destuser=$1" ;;
 		esac
 		[ "$3" != proxied ] || door kept "$service" "$login" "$login:$hash:::::: mailmove=kept"
 	done
