@@ -6,9 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
-	"path"
 	"strconv"
 	"strings"
 
@@ -21,129 +18,6 @@ import (
 var storeScript string
 
 var _ mail.Copier = (*System)(nil)
-
-// A store is where an account's mail lies on one server.
-type store struct {
-	home, uid, gid string
-	// items are the paths below home that belong to the mail.
-	items []string
-}
-
-// stores tells where stores are, which is asked once until Refresh.
-func (s *System) stores(ctx context.Context, accounts []mail.Address) (map[mail.Address]store, error) {
-	known := map[mail.Address]store{}
-	var unknown []mail.Address
-	s.mu.Lock()
-	for _, a := range accounts {
-		if st, ok := s.stored[a]; ok {
-			known[a] = st
-		} else {
-			unknown = append(unknown, a)
-		}
-	}
-	s.mu.Unlock()
-	if len(unknown) == 0 {
-		return known, nil
-	}
-	found, err := s.findStores(ctx, unknown)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(known, found)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stored == nil {
-		s.stored = map[mail.Address]store{}
-	}
-	maps.Copy(s.stored, found)
-	return known, nil
-}
-
-// findStores asks Dovecot where stores are. It does not open them: that would make
-// files in a store that is not yet in use.
-func (s *System) findStores(ctx context.Context, accounts []mail.Address) (map[mail.Address]store, error) {
-	l, err := s.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"where"}
-	for _, a := range accounts {
-		args = append(args, l.login(a))
-	}
-	res, err := s.runner.Run(ctx, remote.Command{Name: "find the stores", Script: storeScript, Args: args})
-	if err != nil {
-		return nil, err
-	}
-	lines := strings.Split(strings.TrimSuffix(string(res.Stdout), "\n"), "\n")
-	if len(lines) != len(accounts) {
-		return nil, fmt.Errorf("finding the stores on %v: %d answers for %d accounts", s.runner, len(lines), len(accounts))
-	}
-	found := map[mail.Address]store{}
-	for i, a := range accounts {
-		f := strings.Split(lines[i], "\t")
-		if len(f) != 5 {
-			return nil, fmt.Errorf("finding the store of %s on %v: unexpected answer %q", a, s.runner, lines[i])
-		}
-		st := store{home: path.Clean(f[0]), uid: f[1], gid: f[2]}
-		location := f[3]
-		if location == "" {
-			location = find(l.dovecot, "mail_location")
-		}
-		if st.items, err = l.items(location, st.home); err != nil {
-			return nil, fmt.Errorf("%v: %w", s.runner, err)
-		}
-		found[a] = st
-	}
-	return found, nil
-}
-
-// items returns the paths below home that hold mail, folders, subscriptions and
-// scripts. The error says why the files cannot be copied as they are.
-func (l *layout) items(location, home string) ([]string, error) {
-	refuse := func(why string) error {
-		return providers.Faultf("Use method dsync.", "the mail location %q %s", location, why)
-	}
-	if !path.IsAbs(home) || home == "/" {
-		return nil, providers.Faultf(unsupported, "accounts have no home directory of their own in Dovecot's userdb")
-	}
-	driver, rest, _ := strings.Cut(location, ":")
-	if driver != "maildir" {
-		return nil, refuse("is no Maildir")
-	}
-	root, options, _ := strings.Cut(rest, ":")
-	for _, o := range strings.Split(options, ":") {
-		name, value, _ := strings.Cut(o, "=")
-		if (name == "INDEX" && value != "MEMORY") || name == "CONTROL" {
-			return nil, refuse("keeps its indexes elsewhere")
-		}
-	}
-	box, ok := below(root, home)
-	if !ok {
-		return nil, refuse("is not below the home directory")
-	}
-	items := []string{box}
-	sieve := "file:~/sieve;active=~/.dovecot.sieve"
-	for _, s := range l.dovecot {
-		if s.name == "plugin" {
-			if v := s.value("sieve"); v != "" {
-				sieve = v
-			}
-		}
-	}
-	for _, part := range strings.Split(strings.TrimPrefix(sieve, "file:"), ";") {
-		if script, ok := below(strings.TrimPrefix(part, "active="), home); ok {
-			items = append(items, script)
-		}
-	}
-	return append(items, ".dovecot.lda-dupes"), nil
-}
-
-// below returns a path relative to home.
-func below(p, home string) (string, bool) {
-	p = strings.Replace(strings.Replace(p, "%h", "~", 1), "~", home, 1)
-	rest, ok := strings.CutPrefix(path.Clean(p), home+"/")
-	return rest, ok && !strings.Contains(rest, "%")
-}
 
 // Methods implements [mail.Copier].
 func (s *System) Methods(ctx context.Context, peer mail.Server) ([]mail.Method, error) {
@@ -162,10 +36,11 @@ func (s *System) Methods(ctx context.Context, peer mail.Server) ([]mail.Method, 
 	if here.separators() != there.separators() {
 		return []mail.Method{mail.Dsync}, nil
 	}
-	if _, err := here.items(find(here.dovecot, "mail_location"), "/home"); err != nil {
+	location := find(here.dovecot, "mail_location")
+	if st, err := here.store("login", "/home", location); err != nil || st.why != nil {
 		return []mail.Method{mail.Dsync}, nil
 	}
-	if find(here.dovecot, "mail_location") != find(there.dovecot, "mail_location") {
+	if location != find(there.dovecot, "mail_location") {
 		return []mail.Method{mail.Dsync}, nil
 	}
 	return []mail.Method{mail.Rsync, mail.Dsync}, nil
@@ -191,13 +66,22 @@ func (s *System) platform(peer mail.Server) (*System, error) {
 	return other, nil
 }
 
-// Copy implements [mail.Copier].
+// A pass is one pass over one account, between begin and end of store.sh on the
+// server that is copied to.
+type pass struct {
+	id, secret     string
+	account        mail.Address
+	from, to       *System
+	source, target store
+	// there and identity are what begin printed.
+	there, identity string
+}
+
+// Copy implements [mail.Copier]. What a pass wrote is on the peer's disk when it
+// returns.
 func (s *System) Copy(ctx context.Context, job mail.CopyJob, log providers.Log) (mail.Pass, error) {
 	peer, err := s.platform(job.Peer)
 	if err != nil {
-		return mail.Pass{}, err
-	}
-	if err := peer.fenced(ctx); err != nil {
 		return mail.Pass{}, err
 	}
 	from, err := s.stores(ctx, []mail.Address{job.Account})
@@ -208,77 +92,129 @@ func (s *System) Copy(ctx context.Context, job mail.CopyJob, log providers.Log) 
 	if err != nil {
 		return mail.Pass{}, err
 	}
-	source, target := from[job.Account], to[job.Account]
-	if job.Aside {
-		args := append([]string{"aside", backupName(job.Op), target.home}, target.items...)
-		if _, err := peer.runner.Run(ctx, remote.Command{Name: "set the store aside", Script: storeScript, Args: args}); err != nil {
-			return mail.Pass{}, refusal(err)
-		}
+	p := &pass{id: rand.Text(), secret: rand.Text(), account: job.Account, from: s, to: peer, source: from[job.Account], target: to[job.Account]}
+	if err := p.copyable(job.Method); err != nil {
+		return mail.Pass{}, &mail.OutcomeError{Outcome: providers.NotApplied, Err: fmt.Errorf("copying %s: %w", job.Account, err)}
 	}
-	if job.Method == mail.Rsync || job.Method == mail.Dsync {
-		if err := peer.remember(ctx, job.Account, job.Method); err != nil {
+	if err := p.begin(ctx, job.Method); err != nil {
+		return mail.Pass{}, err
+	}
+	done, err := p.carry(ctx, job)
+	if err == nil {
+		_, err = peer.store(ctx, "make the copy durable", nil, append([]string{"end", p.id, p.target.home, p.target.root}, p.target.scripts...)...)
+	}
+	if err != nil {
+		// What is not forgotten here is replaced by the next pass.
+		_, forgetting := peer.store(context.WithoutCancel(ctx), "end the pass", nil, "forget", p.id, p.target.home)
+		if stale, ok := errorAs[*providers.StaleError](forgetting); ok {
+			err = errors.Join(stale, err) // why it broke
+		}
+		return mail.Pass{}, err
+	}
+	return done, nil
+}
+
+// copyable checks what can be known before anything is written.
+func (p *pass) copyable(method mail.Method) error {
+	alike := func(a, b []string) error {
+		if strings.Join(a, "\n") != strings.Join(b, "\n") {
+			return providers.Faultf("Make mail_location and the plugin setting sieve alike on both servers, or, where only the first differs, use method dsync.",
+				"the stores on %v and %v are laid out differently: %q and %q", p.from.runner, p.to.runner, a, b)
+		}
+		return nil
+	}
+	switch method {
+	case mail.Rsync:
+		if err := errors.Join(p.source.why, p.target.why); err != nil {
+			return err
+		}
+		return alike(p.source.items(), p.target.items())
+	case mail.Dsync:
+		return alike(p.source.scripts, p.target.scripts)
+	}
+	return fmt.Errorf("postfix_dovecot has no method %q", method)
+}
+
+func (p *pass) begin(ctx context.Context, method mail.Method) error {
+	box := ""
+	if method == mail.Rsync {
+		box = p.target.box
+	}
+	args := append([]string{"begin", p.id, string(method), p.target.home, p.target.uid, p.target.gid, p.target.root, box}, p.target.scripts...)
+	said, err := p.to.store(ctx, "begin to receive a store", []byte(p.secret), args...)
+	if err != nil {
+		return err
+	}
+	f := strings.Fields(said)
+	if len(f) != 2 {
+		return fmt.Errorf("copying %s to %v: unexpected answer %q", p.account, p.to.runner, said)
+	}
+	p.there, p.identity = f[0], f[1]
+	return nil
+}
+
+func (p *pass) carry(ctx context.Context, job mail.CopyJob) (mail.Pass, error) {
+	if job.Aside {
+		aside := []string{"aside", p.id, backupName(job.Op), p.target.home}
+		if p.target.box != "" {
+			aside = append(aside, p.target.box)
+		}
+		if _, err := p.to.store(ctx, "set the store aside", nil, append(aside, p.target.scripts...)...); err != nil {
 			return mail.Pass{}, err
 		}
 	}
-	switch job.Method {
-	case mail.Rsync:
-		return s.rsync(ctx, peer, source, target)
-	case mail.Dsync:
-		return s.dsync(ctx, peer, job.Account, source, target)
+	if job.Method == mail.Dsync {
+		return p.dsync(ctx)
 	}
-	return mail.Pass{}, &mail.OutcomeError{Outcome: providers.NotApplied, Err: fmt.Errorf("copying %s: postfix_dovecot has no method %q", job.Account, job.Method)}
+	return p.rsync(ctx, p.source.box, p.source.items())
 }
 
-// rsync carries files. The servers need no way to each other: a port on the
-// source's loopback leads through here to an rsync daemon that lives for one
-// connection on the peer's standard input and output, and asks for a secret of
-// this pass.
-func (s *System) rsync(ctx context.Context, peer *System, source, target store) (mail.Pass, error) {
-	if strings.Join(source.items, "\n") != strings.Join(target.items, "\n") {
-		return mail.Pass{}, providers.Faultf("Use method dsync.", "the stores on %v and %v are laid out differently", s.runner, peer.runner)
+// Statuses of store.sh, beside staleStatus.
+const (
+	busyStatus   = 75
+	goneStatus   = 78
+	linkedStatus = 79
+	diskStatus   = 80
+)
+
+// store runs a command of store.sh.
+func (s *System) store(ctx context.Context, doing string, input []byte, args ...string) (string, error) {
+	res, err := s.runner.Run(ctx, s.storeCommand(doing, input, args...))
+	return strings.TrimSpace(string(res.Stdout)), s.storeError(err, string(res.Stdout))
+}
+
+// storeCommand is a command of store.sh by the operator who holds the turn.
+func (s *System) storeCommand(doing string, input []byte, args ...string) remote.Command {
+	if epoch := s.held(); epoch != nil {
+		args = append([]string{"--epoch", s.env.Lineage, strconv.FormatInt(epoch.Number, 10)}, args...)
 	}
-	secret := rand.Text()
-	res, err := peer.runner.Run(ctx, remote.Command{Name: "prepare to receive a store", Script: storeScript,
-		Args: []string{"receive", target.home, target.uid, target.gid}, Stdin: []byte(secret)})
-	if err != nil {
-		return mail.Pass{}, refusal(err)
+	return remote.Command{Name: doing, Script: storeScript, Args: args, Stdin: input}
+}
+
+// storeError says what is to be done about an error of store.sh; said is what the
+// command printed.
+func (s *System) storeError(err error, said string) error {
+	exit, ok := errorAs[*remote.ExitError](err)
+	if !ok {
+		return err
 	}
-	directory := strings.TrimSpace(string(res.Stdout))
-	defer func() {
-		// What is forgotten here is removed a day later by the next receive.
-		_, _ = peer.runner.Run(context.WithoutCancel(ctx), remote.Command{Name: "end receiving", Script: storeScript, Args: []string{"forget", directory}})
-	}()
-	tunnel, err := s.runner.Forward(ctx, func(conn net.Conn) {
-		stream, err := peer.runner.Stream(ctx, remote.Command{Name: "receive a store",
-			Script: `exec rsync --server --daemon --config="$1/rsyncd.conf" .`, Args: []string{directory}})
-		if err != nil {
-			conn.Close()
-			return
+	fault := func(retry bool, next string) error {
+		return &mail.OutcomeError{Outcome: providers.Partial, Err: &providers.Fault{Err: err, Next: next, Retry: retry}}
+	}
+	switch exit.Status {
+	case staleStatus:
+		if epoch := s.held(); epoch != nil {
+			return s.stale(*epoch, said)
 		}
-		// rsync on both sides reports what breaks a connection.
-		_ = remote.Bridge(conn, stream)
-	})
-	if err != nil {
-		return mail.Pass{}, err
+	case busyStatus:
+		return fault(true, "Wait until the other one has ended, and run mailmove apply again.")
+	case goneStatus:
+		return fault(false, fmt.Sprintf("Nothing was removed from the copy. Look on %v whether the volume with the mail is mounted and whole, and run mailmove apply again. "+
+			"If the store is meant to be as it is now, move its copy on the other server out of the way first.", s.runner))
+	case linkedStatus:
+		return fault(false, "Use method dsync, or replace the link by what it leads to.")
+	case diskStatus:
+		return fault(false, fmt.Sprintf("See the kernel's log on %v and mend the disk. Then move the copy of the account and the file out of the way, and run mailmove apply again.", s.runner))
 	}
-	defer tunnel.Close()
-	args := append([]string{"send", strconv.Itoa(tunnel.Port()), source.home}, source.items...)
-	res, err = s.runner.Run(ctx, remote.Command{Name: "send a store", Script: storeScript, Args: args, Stdin: []byte(secret)})
-	if err != nil {
-		return mail.Pass{}, refusal(err)
-	}
-	return parsePass(string(res.Stdout))
-}
-
-func parsePass(text string) (mail.Pass, error) {
-	f := strings.Fields(text)
-	if len(f) != 3 {
-		return mail.Pass{}, fmt.Errorf("copying: unexpected answer %q", text)
-	}
-	var p mail.Pass
-	var errs [3]error
-	p.Messages, errs[0] = strconv.ParseInt(f[0], 10, 64)
-	p.Bytes, errs[1] = strconv.ParseInt(f[1], 10, 64)
-	p.Changed, errs[2] = strconv.ParseInt(f[2], 10, 64)
-	return p, errors.Join(errs[:]...)
+	return refusal(err)
 }

@@ -9,56 +9,43 @@ import (
 	"github.com/mailmove/mailmove/providers/remote"
 )
 
-// backupScript runs Dovecot's one-way replication; what it would run on the peer
-// are the standard input and output of the script itself.
-const backupScript = `
-exec 3<&0 4>&1 </dev/null >&2
-doveadm backup -u "$1" sh -c 'cat <&3 & cat >&4; kill $! 2>/dev/null; :'
-`
-
 // dsync carries mail by doveadm backup, and the Sieve scripts, which it leaves
 // out, by rsync. A peer's store that was ever used with another content is emptied
 // by it and the command fails (exit status 65 or 75), so any status but 0
 // is an error.
-func (s *System) dsync(ctx context.Context, peer *System, account mail.Address, source, target store) (mail.Pass, error) {
-	here, err := s.look(ctx)
+func (p *pass) dsync(ctx context.Context) (mail.Pass, error) {
+	here, err := p.from.look(ctx)
 	if err != nil {
 		return mail.Pass{}, err
 	}
-	there, err := peer.look(ctx)
+	there, err := p.to.look(ctx)
 	if err != nil {
 		return mail.Pass{}, err
 	}
-	server, err := peer.runner.Stream(ctx, remote.Command{Name: "receive by dsync", Script: `exec doveadm dsync-server -u "$1"`, Args: []string{there.login(account)}})
+	server, err := p.to.runner.Stream(ctx, p.to.storeCommand("receive by dsync", nil, "replica", p.id, p.target.home, there.login(p.account)))
 	if err != nil {
 		return mail.Pass{}, err
 	}
-	client, err := s.runner.Stream(ctx, remote.Command{Name: "send by dsync", Script: backupScript, Args: []string{here.login(account)}})
+	client, err := p.from.runner.Stream(ctx, p.from.storeCommand("send by dsync", nil,
+		"backup", here.login(p.account), p.there, p.identity, p.source.home, p.source.root, p.source.format))
 	if err != nil {
 		return mail.Pass{}, errors.Join(err, server.Close())
 	}
+	// How the two programs ended tells whether all is there; which of them hung up
+	// first, and whether the other noticed, does not.
 	bridged := remote.Bridge(client, server)
 	if err := client.Wait(); err != nil {
-		return mail.Pass{}, refusal(fmt.Errorf("copying %s by dsync: %w", account, err))
+		return mail.Pass{}, fmt.Errorf("copying %s by dsync: %w", p.account, p.from.storeError(err, ""))
 	}
-	if bridged != nil {
-		return mail.Pass{}, fmt.Errorf("copying %s by dsync: %w", account, bridged)
+	if err := server.Wait(); err != nil {
+		return mail.Pass{}, fmt.Errorf("copying %s by dsync: %w", p.account, errors.Join(p.to.storeError(err, ""), bridged))
 	}
-	scripts := func(st store) store {
-		st.items = st.items[1:]
-		return st
-	}
-	if _, err := s.rsync(ctx, peer, scripts(source), scripts(target)); err != nil {
+	if _, err := p.rsync(ctx, "", p.source.scripts); err != nil {
 		return mail.Pass{}, err
 	}
-	res, err := s.runner.Run(ctx, remote.Command{Name: "count messages", Script: countScript, Args: []string{here.login(account)}})
+	said, err := p.from.store(ctx, "count messages", nil, "count", here.login(p.account))
 	if err != nil {
 		return mail.Pass{}, err
 	}
-	return parsePass(string(res.Stdout) + " 0")
+	return parsePass(said + " 0")
 }
-
-// countScript prints messages and bytes of an account.
-const countScript = `
-doveadm -f tab mailbox status -u "$1" 'messages vsize' '*' | awk -F '\t' 'NR > 1 { n += $2; b += $3 } END { printf "%d %d", n, b }'
-`

@@ -55,7 +55,12 @@ func (s *System) mark(ctx context.Context) error {
 	if epoch == nil {
 		return nil
 	}
-	_, err := s.homes(ctx, "take the turn", nil, "fence", s.env.Lineage, strconv.FormatInt(epoch.Number, 10), epoch.Holder)
+	number := strconv.FormatInt(epoch.Number, 10)
+	if _, err := s.homes(ctx, "take the turn", nil, "fence", s.env.Lineage, number, epoch.Holder); err != nil {
+		return err
+	}
+	// A copy that looked at the mark before may still be writing here.
+	_, err := s.store(ctx, "end the copies of earlier turns", nil, "end-receivers", s.env.Lineage, number)
 	return err
 }
 
