@@ -250,7 +250,8 @@ type Sentry interface {
 	// has expired, begins anew; an op that is committed stays so. An account has one
 	// handoff at a time: an undecided one of another op expires thereby, and the
 	// account's route and login stay as they are; one of another op that is committed
-	// and not completed is completed, and Arm fails with NotApplied.
+	// and not completed is completed, and Arm fails with NotApplied, as it does where
+	// the account's mail is relayed: its home is not here.
 	Arm(ctx context.Context, op string, account Address, peer Endpoint, within time.Duration) error
 	// Commit decides the handoff. Nil means that it is decided for the peer, now or
 	// by an earlier call. [ErrExpired] means that the deadline came first.

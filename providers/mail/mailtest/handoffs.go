@@ -59,24 +59,30 @@ func testHandoff(t *testing.T, b *bench) {
 	// A password that the user changes at home goes with the account.
 	b.New.AddAccount(t, user("murphy"), "changed at home")
 	b.refresh()
+	// The server that he has left need not be told.
+	within(t, "the changed password at the other server", func() bool { return loggedIn(t, b.Old, user("murphy"), "changed at home") })
+	if loggedIn(t, b.Old, user("murphy"), password) {
+		t.Error("the password of before is still right at the other server")
+	}
 	// Nor does the declaration that the password be that of the server it has left,
 	// which comes before the handoff on the way back, take it away.
 	b.make(t, newName, "mail_account", map[string]cty.Value{"address": str(string(user("murphy"))), "password_from": str(oldName)})
-	c, err := login(t, b.New, user("murphy"), "changed at home")
-	if err != nil {
-		t.Error("the password that was changed at home: ", err)
-	} else {
-		c.Close()
+	if !loggedIn(t, b.New, user("murphy"), "changed at home") {
+		t.Error("the password that was changed at home is wrong there")
 	}
 	b.refresh()
 	b.handoff(t, "murphy", "old")
-	within(t, "the changed password", func() bool {
-		c, err := login(t, b.Old, user("murphy"), "changed at home")
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	within(t, "the changed password", func() bool { return loggedIn(t, b.Old, user("murphy"), "changed at home") })
+}
+
+// loggedIn reports whether a password opens an account.
+func loggedIn(t testing.TB, h Host, address mail.Address, password string) bool {
+	t.Helper()
+	c, err := login(t, h, address, password)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // traffic sends to an account by both servers and logs in and files mail, until

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailmove/mailmove/providers"
 	"github.com/mailmove/mailmove/providers/mail"
 )
 
@@ -87,6 +88,13 @@ func testSentryCommit(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	wantState(t, s, op, mail.Committed)
+	wantLeft(t, b, "murphy")
+	// Another operation, which looked before the commit, does not take a server for
+	// the home that has been left.
+	err := s.Arm(t.Context(), b.op(), user("murphy"), b.new().Endpoint(), far)
+	if outcome := new(mail.OutcomeError); !errors.As(err, &outcome) || outcome.Outcome != providers.NotApplied {
+		t.Errorf("arming a handoff where the account is not at home: got %v, want NotApplied", err)
+	}
 	wantLeft(t, b, "murphy")
 }
 

@@ -73,11 +73,12 @@
 //
 // # Passwords
 //
-// Where an account is not at home its password is checked against the hash that
-// this server has, and PutAccounts makes the copies in the passwd-files anew. So a
-// password that is changed at the home is right for proxied logins as soon as the
-// credential has been put here too. Nothing of ours ever says nopassword: whoever
-// else asks Dovecot about a password would believe it.
+// Where an account is not at home, a session is proxied whatever the password, and
+// the home says whether it is right: so one that is changed there counts at once,
+// whichever server is asked. Such an answer exists for IMAP, POP3 and ManageSieve
+// only: nobody else who asks Dovecot about a password ever hears nopassword. What is
+// parked, or kept for the peer, is checked here first, against the hash of this
+// server, of which PutAccounts makes the copies in the passwd-files anew.
 //
 // # Copying
 //

@@ -260,8 +260,7 @@ func calls() map[string]call {
 		}),
 
 		"arm": hooked(func(s *Server, in Request) (Response, error) {
-			s.arm(in.Op, in.Addresses[0], in.Peer, in.Within)
-			return Response{}, nil
+			return Response{}, s.arm(in.Op, in.Addresses[0], in.Peer, in.Within)
 		}),
 		"commit": locked(true, func(s *Server, in Request) (Response, error) {
 			err := s.commit(in.Op)

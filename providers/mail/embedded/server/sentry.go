@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/mailmove/mailmove/providers/mail"
@@ -60,9 +61,12 @@ func (s *Server) reopen(account mail.Address) {
 }
 
 // arm begins a handoff or moves its deadline. s.mu is held.
-func (s *Server) arm(op string, account mail.Address, peer mail.Endpoint, within time.Duration) {
+func (s *Server) arm(op string, account mail.Address, peer mail.Endpoint, within time.Duration) error {
 	if h := s.disk.handoffs[op]; h != nil && h.state == mail.Committed {
-		return
+		return nil
+	}
+	if s.route(account).Mode == mail.Relay {
+		return &failure{Text: fmt.Sprintf("arming the handoff of %s: the account is not at home here any more", account), Hint: "Run mailmove apply again."}
 	}
 	for other, h := range s.disk.handoffs {
 		if other != op && h.account == account && h.state == mail.Armed {
@@ -71,6 +75,7 @@ func (s *Server) arm(op string, account mail.Address, peer mail.Endpoint, within
 	}
 	s.disk.handoffs[op] = &handoff{account: account, peer: peer, state: mail.Armed, deadline: s.options.Now().Add(within)}
 	s.broadcast()
+	return nil
 }
 
 // commit decides a handoff: in the same instant the account leaves. s.mu is held.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,23 +31,29 @@ type session struct {
 	ended bool
 }
 
+// errWrong is that of a password.
+var errWrong = errors.New("wrong password")
+
 // login checks a password, waits while the account is parked, and serves or
-// proxies. It reports whether the connection is done with.
+// proxies: then the password is for the peer to check, where it may have been
+// changed. It reports whether the connection is done with.
 func (s *Server) login(conn net.Conn, r *bufio.Reader, tag, user, password string) bool {
 	address, err := mail.ParseAddress(user)
-	s.mu.Lock()
-	a := s.disk.accounts[address]
-	ok := err == nil && a != nil && checkPassword(a.hash, password)
-	s.mu.Unlock()
-	if !ok {
+	wrong := func() bool {
 		fmt.Fprintf(conn, "%s NO [AUTHENTICATIONFAILED] Authentication failed\r\n", tag)
 		return false
+	}
+	if err != nil {
+		return wrong()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), parkTime)
 	defer cancel()
 	conn.SetDeadline(time.Time{})
 	for range proxyTries {
-		sess, mode := s.admit(ctx, address, conn, tag)
+		sess, mode, err := s.admit(ctx, address, password, conn, tag)
+		if errors.Is(err, errWrong) {
+			return wrong()
+		}
 		if sess == nil {
 			break
 		}
@@ -74,21 +81,28 @@ func (s *Server) login(conn net.Conn, r *bufio.Reader, tag, user, password strin
 // admit waits until the account's mode lets somebody in. In the same instant the
 // session is registered and, if it is served here, the client is told: who is told
 // nothing is not in, and tries again by the new mode.
-func (s *Server) admit(ctx context.Context, account mail.Address, conn net.Conn, tag string) (*session, mail.Login) {
+func (s *Server) admit(ctx context.Context, account mail.Address, password string, conn net.Conn, tag string) (*session, mail.Login, error) {
 	var sess *session
 	var mode mail.Login
+	var refused error
 	err := s.wait(ctx, func() bool {
 		if s.down {
 			return false
 		}
-		switch mode = s.mode(account); mode.Mode {
+		mode = s.mode(account)
+		keep := s.trusts(remoteIP(conn), account.Domain()) && !mode.Left
+		proxied := mode.Mode == mail.Proxied && !keep
+		if a := s.disk.accounts[account]; a == nil || !proxied && !checkPassword(a.hash, password) {
+			refused = errWrong
+			return true
+		}
+		switch mode.Mode {
 		case mail.Closed:
 			return true
 		case mail.Parked:
 			return false
 		}
-		keep := s.trusts(remoteIP(conn), account.Domain()) && !mode.Left
-		sess = &session{account: account, conn: conn, proxied: mode.Mode == mail.Proxied && !keep}
+		sess = &session{account: account, conn: conn, proxied: proxied}
 		if s.sessions[account] == nil {
 			s.sessions[account] = map[*session]bool{}
 		}
@@ -99,9 +113,9 @@ func (s *Server) admit(ctx context.Context, account mail.Address, conn net.Conn,
 		return true
 	})
 	if err != nil {
-		return nil, mode
+		return nil, mode, err
 	}
-	return sess, mode
+	return sess, mode, refused
 }
 
 // enter tells the client that it is in. Server.mu is held, and a client that does
