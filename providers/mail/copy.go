@@ -156,7 +156,7 @@ func (c copies) sealed(ctx context.Context, account Address) (bool, error) {
 }
 
 // compare returns how far the copy of an account on a peer is behind; with it
-// are compared all accounts of the domain that live here.
+// are compared all accounts of the domain that live here and are there too.
 func (c copies) compare(ctx context.Context, to *Types, account Address) (Comparison, error) {
 	copier, err := ability[Copier](c.Types, "copy accounts")
 	if err != nil {
@@ -166,7 +166,14 @@ func (c copies) compare(ctx context.Context, to *Types, account Address) (Compar
 	if err != nil {
 		return Comparison{}, err
 	}
+	there, err := to.accounts(ctx, account.Domain())
+	if err != nil {
+		return Comparison{}, err
+	}
 	home := slices.DeleteFunc(slices.Clone(known), func(a Address) bool {
+		if _, found := there[a]; !found && a != account {
+			return true // somebody whom nobody moves
+		}
 		sealed, err := c.sealed(ctx, a)
 		return err != nil || sealed
 	})
