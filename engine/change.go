@@ -61,23 +61,36 @@ func (c *clockRun) start(results []observation) {
 }
 
 // begin returns the job for a change and what to journal before it starts. An
-// operation that was begun and is not settled goes on under its name.
+// operation that was begun and is not settled goes on under its name if it leads to
+// the same end. One that led elsewhere is over: what it did is what was seen just
+// now, and the change begins from there under a name of its own.
 func (c *clockRun) begin(change plan.Change) (job, []state.Entry) {
 	c.t.notify(Notice{Kind: NoticeBegin, Clock: c.path, Phase: c.phase(), Address: change.Address, Action: change.Action})
 	c.worked = true
 	last := c.request(change.Address, change.Type, change.Provider).last
-	if open, ok := c.t.state.Intent(change.Address); ok {
+	open, ok := c.t.state.Intent(change.Address)
+	schema, _ := c.t.schemas(change.Type)
+	if ok && c.begun(schema, change) {
 		return c.run(change, open.Op, last), nil
+	}
+	var entries []state.Entry
+	if ok {
+		entries = append(entries, state.Entry{End: &state.End{Op: open.Op, Outcome: providers.NotApplied.String()}})
+	}
+	if rec := c.known[change.Address]; ok && rec.Begun { // nothing else records it
+		entries = append(entries, state.Entry{Record: &state.Record{Address: change.Address, Resource: state.Resource{
+			Type: change.Type, Provider: change.Provider, Clock: c.path, Values: change.Before, Origin: plan.NewValue(rec.Origin), DependsOn: rec.DependsOn, Keep: rec.Keep,
+		}}})
 	}
 	j := c.run(change, c.t.newID(), last)
 	resource := state.Resource{Type: change.Type, Provider: change.Provider, Clock: c.path}
 	if r, ok := c.resource[change.Address]; ok {
 		resource = c.recordOf(r, j.change.Before)
 	}
-	return j, []state.Entry{{Begin: &state.Intent{
+	return j, append(entries, state.Entry{Begin: &state.Intent{
 		Op: j.change.Op, Clock: c.path, Phase: c.phase(), Address: change.Address, Action: change.Action,
 		Back: c.t.contract.Back, After: change.After, Resource: resource, Begun: c.t.now,
-	}}}
+	}})
 }
 
 // run notes a job as running.
@@ -117,6 +130,8 @@ func (c *clockRun) applied(r result) {
 		c.tries[address]++
 		c.t.notify(Notice{Kind: NoticeRetry, Clock: c.path, Phase: c.phase(), Address: address, Text: err.Error()})
 		c.frontier.Retry(address)
+	case outcome == providers.NotApplied && c.settling():
+		c.frontier.Finish(address) // that it has not happened is all there is to know
 	case outcome == providers.NotApplied && errors.As(err, &wait):
 		c.frontier.Fail(address)
 		c.await(address, wait)

@@ -111,6 +111,9 @@ func (c *clockRun) observe() error {
 		requests = append(requests, c.request(r.Address, r.Type, r.Provider))
 	}
 	departed := plan.Departed(c.world, c.known)
+	if c.settling() {
+		c.world, departed = plan.Begun(c.world, departed, c.t.state.Begun())
+	}
 	for _, rec := range departed {
 		requests = append(requests, c.request(rec.Address, rec.Type, rec.Provider))
 	}
@@ -126,6 +129,10 @@ func (c *clockRun) observe() error {
 	})
 	return nil
 }
+
+// settling reports whether the clock does nothing in this phase but to finish what
+// was begun.
+func (c *clockRun) settling() bool { return c.stage >= 0 && c.plan.Stages[c.stage].Settle }
 
 // load evaluates what shall exist in the phase, and what is known.
 func (c *clockRun) load() (err error) {
@@ -307,7 +314,7 @@ func (c *clockRun) endWalk() error {
 	case c.worked:
 		return c.observe()
 	default:
-		if c.t.state.Clocks[c.path].Done.IsZero() {
+		if c.t.state.Clocks[c.path].Done.IsZero() && !c.settling() {
 			c.t.append(state.Entry{Done: &state.Done{Clock: c.path}})
 			c.t.notify(Notice{Kind: NoticeDone, Clock: c.path, Phase: c.phase()})
 		}

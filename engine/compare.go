@@ -102,12 +102,20 @@ func (c *clockRun) begun(schema providers.ResourceSchema, change plan.Change) bo
 	return err == nil && was.RawEquals(is)
 }
 
-// record records an object that is as it shall be, and settles what was begun of it.
+// record records an object that is as it shall be, and settles what was begun of it:
+// a change to this end was applied, one to another was not.
 func (c *clockRun) record(r plan.Resource, value cty.Value) {
 	rec, ok := c.known[r.Address]
 	recorded := c.recordOf(r, value)
 	if intent, open := c.t.state.Intent(r.Address); open {
-		c.t.append(state.Entry{End: &state.End{Op: intent.Op, Outcome: providers.Applied.String(), Value: plan.NewValue(value)}})
+		schema, _ := c.t.schemas(r.Type)
+		if c.begun(schema, plan.Change{Address: r.Address, After: plan.NewValue(r.Values)}) {
+			c.t.append(state.Entry{End: &state.End{Op: intent.Op, Outcome: providers.Applied.String(), Value: plan.NewValue(value)}})
+		} else {
+			c.t.append(
+				state.Entry{End: &state.End{Op: intent.Op, Outcome: providers.NotApplied.String(), Value: plan.NewValue(value)}},
+				state.Entry{Record: &state.Record{Address: r.Address, Resource: recorded}})
+		}
 	} else if !ok || !rec.Values.RawEquals(value) || !slices.Equal(rec.DependsOn, r.DependsOn) || rec.Keep != r.Keep {
 		c.t.append(state.Entry{Record: &state.Record{Address: r.Address, Resource: recorded}})
 	}

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/mailmove/mailmove/engine/plan"
@@ -60,7 +58,7 @@ func (p *planner) gone(routes []plan.Route) ([]plan.Route, error) {
 // configuration does not any more.
 func (p *planner) leavable(path string, contract *plan.Plan) error {
 	at := p.state.Clocks[path]
-	begun := slices.ContainsFunc(slices.Collect(maps.Values(p.state.Intents)), func(i state.Intent) bool { return i.Clock == path })
+	begun := p.halfDone(path)
 	ended := !at.Done.IsZero() && !begun
 	if at.Phase != "" {
 		c := (*plan.ClockPlan)(nil)

@@ -63,7 +63,7 @@ func (e *Engine) plan(ctx context.Context, s *state.Snapshot, target Target) (_ 
 	p, err := plan.Make(plan.Input{
 		Mailmove: e.Version, Lineage: s.Lineage, Serial: s.Serial, Config: e.Program.Digest(),
 		Now: e.Now(), Validity: e.Validity, Back: target.Back, Routes: routes,
-		Observed: observed, Recorded: planner.recorded, Schemas: planner.schemas,
+		Observed: observed, Recorded: planner.recorded, Begun: s.Begun(), Schemas: planner.schemas,
 		Steps: planner.steps(ctx), Estimate: planner.estimate(ctx),
 	})
 	if err != nil {
@@ -116,6 +116,9 @@ func (p *planner) routes(ctx context.Context, target Target) ([]plan.Route, erro
 		if err != nil {
 			return nil, err
 		}
+		if target.Back && len(stages) > 0 && from != "" && p.halfDone(clock.Path) {
+			stages = slices.Insert(stages, 0, plan.Stage{Phase: plan.Phase{Name: from}, Entered: true, Settle: true})
+		}
 		for i := range stages {
 			if stages[i].World, err = p.world(ctx, clock.Path, stages[i].Phase.Name); err != nil {
 				return nil, err
@@ -140,6 +143,16 @@ func hasClock(clocks []plan.Clock, path string) error {
 		known = append(known, c.Path)
 	}
 	return fmt.Errorf("going back: there is no module instance %q with phases; there are %q", path, known)
+}
+
+// halfDone reports whether a change of the clock was begun and has no outcome.
+func (p *planner) halfDone(clock string) bool {
+	for _, intent := range p.state.Intents {
+		if intent.Clock == clock {
+			return true
+		}
+	}
+	return false
 }
 
 // world returns what shall exist when a clock stands in a phase and all others
@@ -183,23 +196,26 @@ func stages(clock plan.Clock, from string, target Target) ([]plan.Stage, error) 
 	add := func(i int, entered bool) {
 		list = append(list, plan.Stage{Phase: clock.Phases[i], Entered: entered, NoReturn: i > 0 && clock.Phases[i].Rollback == ""})
 	}
+	if target.Back {
+		if target.Clock != clock.Path {
+			return nil, nil
+		}
+		return back(clock, here, target.Phase)
+	}
 	if here >= 0 {
 		add(here, true)
 	}
-	if !target.Back {
-		for i := here + 1; i < len(clock.Phases); i++ {
-			add(i, false)
-		}
-		return list, nil
+	for i := here + 1; i < len(clock.Phases); i++ {
+		add(i, false)
 	}
-	if target.Clock != clock.Path {
-		return list, nil
-	}
-	return back(clock, here, target.Phase, list)
+	return list, nil
 }
 
-// back adds the phases from here back to the target.
-func back(clock plan.Clock, here int, target string, list []plan.Stage) ([]plan.Stage, error) {
+// back returns the phases from here back to the target. Of what the phase in which the
+// clock stands still wants, only what was begun is done first: the rest may be what
+// cannot be done.
+func back(clock plan.Clock, here int, target string) ([]plan.Stage, error) {
+	var list []plan.Stage
 	goal := slices.IndexFunc(clock.Phases, func(p plan.Phase) bool { return p.Name == target })
 	if target != "" && goal < 0 {
 		return nil, fmt.Errorf("going back: %s has no phase %q", title(clock.Path), target)

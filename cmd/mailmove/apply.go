@@ -112,7 +112,11 @@ func (a *app) propose(ctx context.Context, p *project, target engine.Target, o *
 		return nil, err
 	}
 	if made.Empty() {
-		return nothing, nil
+		s, err := p.engine.State()
+		if err == nil && s != nil && len(s.Intents) > 0 {
+			return made, nil // it permits nothing, and settles what was begun
+		}
+		return nothing, err
 	}
 	if o.approve {
 		return made, nil

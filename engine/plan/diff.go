@@ -18,6 +18,9 @@ type Record struct {
 	Origin    cty.Value
 	DependsOn []string
 	Keep      bool
+	// Begun says that its first change was begun and has no recorded outcome: the object
+	// may be there or not, and is not ours yet.
+	Begun bool
 }
 
 // Schemas returns the schema of a resource type.

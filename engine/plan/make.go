@@ -28,6 +28,8 @@ type Input struct {
 	// Recorded are the objects that the state knows, by address.
 	Recorded map[string]Record
 	Schemas  Schemas
+	// Begun are the addresses at which a change was begun and has no recorded outcome.
+	Begun map[string]bool
 	// Steps and Estimate ask the provider about a change; either may be nil.
 	Steps    func(Change) []string
 	Estimate func(Change) Estimate
@@ -53,7 +55,9 @@ type Stage struct {
 	// World is what shall exist then.
 	World World
 	// Entered says that the clock stands there already.
-	Entered  bool
+	Entered bool
+	// Settle is [StagePlan.Settle].
+	Settle   bool
 	NoReturn bool
 }
 
@@ -112,7 +116,7 @@ func (t *timeline) make() (*ClockPlan, error) {
 			return nil, err
 		}
 		clock.Stages = append(clock.Stages, StagePlan{
-			Phase: stage.Phase.Name, Title: stage.Phase.Title, Entered: stage.Entered,
+			Phase: stage.Phase.Name, Title: stage.Phase.Title, Entered: stage.Entered, Settle: stage.Settle,
 			NoReturn: stage.NoReturn, Gates: gates(stage), Changes: changes,
 		})
 	}
@@ -131,6 +135,10 @@ func gates(stage Stage) []Gate {
 func (t *timeline) changes(stage Stage) ([]Change, error) {
 	found := map[string]*Change{}
 	world := Target(stage, t.known, t.in.Schemas)
+	departed := Departed(world, t.known)
+	if stage.Settle {
+		world, departed = Begun(world, departed, t.in.Begun)
+	}
 	for _, r := range world {
 		schema, ok := t.in.Schemas(r.Type)
 		if !ok {
@@ -140,8 +148,8 @@ func (t *timeline) changes(stage Stage) ([]Change, error) {
 		if !ok {
 			before = t.in.Observed[r.Address]
 		}
-		_, recorded := t.known[r.Address]
-		change, err := Diff(schema, r, before, recorded)
+		rec, recorded := t.known[r.Address]
+		change, err := Diff(schema, r, before, recorded && !rec.Begun)
 		if err != nil {
 			return nil, err
 		}
@@ -151,13 +159,13 @@ func (t *timeline) changes(stage Stage) ([]Change, error) {
 		}
 		t.current[r.Address] = r.Values
 		if rec, ok := t.known[r.Address]; ok {
-			rec.DependsOn, rec.Keep = r.DependsOn, r.Keep
+			rec.DependsOn, rec.Keep, rec.Begun = r.DependsOn, r.Keep, false
 			t.known[r.Address] = rec
 		} else {
 			t.known[r.Address] = Record{Address: r.Address, Type: r.Type, Provider: r.Provider, Clock: t.route.Path, Origin: before, DependsOn: r.DependsOn, Keep: r.Keep}
 		}
 	}
-	for _, rec := range Departed(world, t.known) {
+	for _, rec := range departed {
 		schema, ok := t.in.Schemas(rec.Type)
 		if !ok {
 			return nil, fmt.Errorf("%s: no provider has the resource type %q any more; keep its provider block until the object has been removed", rec.Address, rec.Type)
@@ -236,6 +244,12 @@ func Departed(world World, known map[string]Record) []Record {
 	}
 	slices.SortFunc(departed, func(a, b Record) int { return strings.Compare(a.Address, b.Address) })
 	return departed
+}
+
+// Begun returns those of a world and of what has left it at which a change was begun.
+func Begun(world World, departed []Record, begun map[string]bool) (World, []Record) {
+	return slices.DeleteFunc(slices.Clone(world), func(r Resource) bool { return !begun[r.Address] }),
+		slices.DeleteFunc(slices.Clone(departed), func(r Record) bool { return !begun[r.Address] })
 }
 
 // Order returns the graph in which the changes of a stage are done. Every object

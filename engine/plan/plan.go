@@ -47,6 +47,9 @@ type StagePlan struct {
 	Title string `json:"title,omitempty"`
 	// Entered says that the clock stands here already.
 	Entered bool `json:"entered,omitempty"`
+	// Settle says that nothing is done in this phase but to finish what was begun and
+	// has no recorded outcome: from half of a change there is no way back.
+	Settle bool `json:"settle,omitempty"`
 	// NoReturn says that no rollback leads out of the phase.
 	NoReturn bool     `json:"no_return,omitempty"`
 	Gates    []Gate   `json:"gates,omitempty"`

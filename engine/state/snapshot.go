@@ -164,24 +164,58 @@ func (s *Snapshot) Intent(address string) (Intent, bool) {
 	return Intent{}, false
 }
 
-// Records returns the recorded objects for the plan, by address.
+// Begun returns the addresses at which a change was begun and has no outcome.
+func (s *Snapshot) Begun() map[string]bool {
+	begun := map[string]bool{}
+	for _, intent := range s.Intents {
+		begun[intent.Address] = true
+	}
+	return begun
+}
+
+// Records returns the recorded objects for the plan, by address: also those whose
+// first change was begun and has no outcome, so that what a crash has left half done
+// can be undone.
 func (s *Snapshot) Records(schemas plan.Schemas) (map[string]plan.Record, error) {
 	records := make(map[string]plan.Record, len(s.Resources))
 	for address, r := range s.Resources {
-		schema, ok := schemas(r.Type)
-		if !ok {
-			return nil, fmt.Errorf("reading the state: %s has the type %q, which no provider of this version has", address, r.Type)
-		}
-		typ := schema.Attributes.Type()
-		values, err := r.Values.As(typ)
+		rec, err := record(schemas, address, r)
 		if err != nil {
-			return nil, fmt.Errorf("reading the state: %s: %w", address, err)
+			return nil, err
 		}
-		origin, err := r.Origin.As(typ)
+		records[address] = rec
+	}
+	for _, intent := range s.Intents {
+		if _, known := records[intent.Address]; known || intent.Action == providers.Remove {
+			continue
+		}
+		r := intent.Resource
+		if r.Values.IsNull() {
+			r.Values = intent.After // names it
+		}
+		rec, err := record(schemas, intent.Address, r)
 		if err != nil {
-			return nil, fmt.Errorf("reading the state: %s: %w", address, err)
+			return nil, err
 		}
-		records[address] = plan.Record{Address: address, Type: r.Type, Provider: r.Provider, Clock: r.Clock, Values: values, Origin: origin, DependsOn: r.DependsOn, Keep: r.Keep}
+		rec.Begun = true
+		records[intent.Address] = rec
 	}
 	return records, nil
+}
+
+func record(schemas plan.Schemas, address string, r Resource) (plan.Record, error) {
+	schema, ok := schemas(r.Type)
+	if !ok {
+		return plan.Record{}, fmt.Errorf("reading the state: %s has the type %q, which no provider of this version has", address, r.Type)
+	}
+	typ := schema.Attributes.Type()
+	values, err := r.Values.As(typ)
+	if err != nil {
+		return plan.Record{}, fmt.Errorf("reading the state: %s: %w", address, err)
+	}
+	origin, err := r.Origin.As(typ)
+	if err != nil {
+		return plan.Record{}, fmt.Errorf("reading the state: %s: %w", address, err)
+	}
+	return plan.Record{Address: address, Type: r.Type, Provider: r.Provider, Clock: r.Clock, Values: values, Origin: origin, DependsOn: r.DependsOn, Keep: r.Keep}, nil
 }

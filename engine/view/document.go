@@ -41,6 +41,7 @@ type stage struct {
 	Number, Total int
 	Phase, Title  string
 	Entered       bool
+	Settle        bool
 	NoReturn      bool
 	Gates         []gate
 	Groups        []group
@@ -177,7 +178,7 @@ func arrangeClock(c *plan.ClockPlan, o Options) (clock, error) {
 	}
 	number := 0
 	for _, s := range c.Stages {
-		next := stage{Total: total, Phase: Clean(s.Phase), Title: Clean(s.Title), Entered: s.Entered, NoReturn: s.NoReturn}
+		next := stage{Total: total, Phase: Clean(s.Phase), Title: Clean(s.Title), Entered: s.Entered, Settle: s.Settle, NoReturn: s.NoReturn}
 		if !s.Entered {
 			number++
 			next.Number = number

@@ -115,6 +115,8 @@ func stageName(s stage) string {
 		name = "Now"
 	case s.Phase == "":
 		name = "Start"
+	case s.Settle:
+		name = "Phase " + s.Phase + " (now), first to finish what was begun"
 	case s.Entered:
 		name = "Phase " + s.Phase + " (now)"
 	}
