@@ -8,7 +8,13 @@ export LC_ALL=C
 list=$(postconf -h "$1")
 case $3 in
 add) postconf -e "$1 = ${list:+$list, }$2" ;;
-remove) postconf -e "$1 = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxiF -e "$2" | grep . | paste -s -d ' ')" ;;
+remove)
+	# What waits for an alias would go to the domain's MX as if it came from here.
+	if [ "$1" = mydestination ] && postqueue -j | tr 'A-Z' 'a-z' | grep -qF "@$2\""; then
+		echo "mail for $2 is still queued here: see postqueue -p" >&2
+		exit 1
+	fi
+	postconf -e "$1 = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxiF -e "$2" | grep . | paste -s -d ' ')" ;;
 esac
 master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
 before=$(pgrep -P "$master" -x trivial-rewrite || :)

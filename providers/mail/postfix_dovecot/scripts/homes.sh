@@ -198,16 +198,19 @@ everywhere() {
 		cat
 		return
 	fi
-	postconf -xh mydestination | tr 'A-Z' 'a-z' | tr -s ', \t' '\n' | grep -v -e '[/:]' -e '^$' | sort -u >"$work/destinations"
+	postconf -xh mydestination | tr '[:upper:]' '[:lower:]' | tr -s ', \t' '\n' | grep -v -e '[/:]' -e '^$' | sort -u >"$work/destinations"
 	cat >"$work/here"
+	cat "$work/here"
 	awk '
 		FILENAME == ARGV[1] { domain[$1]; next }
-		FILENAME == ARGV[2] { print; here[$1]; next }
-		{
-			rest = $0; sub(/^[^@]*@[^ ]*/, "", rest)
-			name = $1; sub(/@.*/, "@", name)
-			for (d in domain) if (!((name d) in here)) { here[name d]; print name d rest }
-		}' "$work/destinations" "$work/here" "$work/here"
+		{ here[$1]; line[++n] = $0 }
+		END {
+			for (i = 1; i <= n; i++) {
+				rest = line[i]; sub(/^[^ ]*/, "", rest)
+				name = line[i]; sub(/@.*/, "@", name)
+				for (d in domain) if (!((name d) in here)) { here[name d]; print name d rest }
+			}
+		}' "$work/destinations" "$work/here"
 }
 
 # queued QUEUE: the ids of messages in QUEUE for one of the addresses in
