@@ -87,6 +87,14 @@
 // rsync then too. Neither needs a way from one server to the other: the operator
 // joins a port on the one's loopback to a process on the other.
 //
+// A pass (scripts/store.sh) has a beginning and an end on the server that is copied
+// to. It takes the store from the pass before; whoever writes holds the store's
+// lock, by which a later operator finds and ends it; and at the end what was
+// written is on the disk. A source is refused that is not what was copied before:
+// that is not there, or empty, or another Maildir, as when its volume is not
+// mounted. What was set aside on the way back stays below .mailmove-aside beside
+// the home, as links where it can.
+//
 // # What is refused
 //
 // With a sentence: SQL and LDAP back ends, Dovecot 2.4, maps that are not files,

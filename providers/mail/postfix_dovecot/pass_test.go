@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -52,11 +53,13 @@ func (p *passes) slowly(args ...string) *exec.Cmd {
 	p.t.Helper()
 	p.standIn("rsync", `trap '' TERM; while :; do date +%N >"`+p.home+`/written"; sleep 0.01; done & wait`)
 	cmd := p.command(args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	p.t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); cmd.Wait() })
 	p.eventually("it writes", func() bool { return p.written() != "" })
+	p.standIn("rsync", "exit 0") // for who comes later, and should not
 	return cmd
 }
 
