@@ -240,6 +240,14 @@ type Doorkeeper interface {
 	SetLogins(ctx context.Context, op string, logins map[Address]Login) error
 }
 
+// A Visitor looks from its server at the doors of a peer that trusts it.
+type Visitor interface {
+	// Visit returns an error that says which door of the peer is shut to this server,
+	// or does not know it: its relay port, or the ports for proxied logins. Nothing is
+	// sent.
+	Visit(ctx context.Context, peer Endpoint, domain string) error
+}
+
 // A Sentry ends a handoff on the server itself when mailmove cannot. It is armed
 // before the first step. From then on exactly one of two things happens, decided
 // under one lock on the server, whatever fails: Commit in time, after which the

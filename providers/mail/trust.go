@@ -87,5 +87,23 @@ func (t trusts) Apply(ctx context.Context, change providers.TypedChange[trustVal
 	if err := store.PutTrust(ctx, change.Op, trust, change.After != nil); err != nil {
 		return fail[trustValue](err)
 	}
+	if change.After != nil {
+		if err := t.visited(ctx, v); err != nil {
+			return providers.Partial, nil, err
+		}
+	}
 	return providers.Applied, change.After, nil
+}
+
+// visited has the peer look whether it gets in, before anything relies on it.
+func (t trusts) visited(ctx context.Context, v *trustValue) error {
+	peer, err := t.peer(v.Peer)
+	if err != nil {
+		return err
+	}
+	visitor, ok := providers.As[Visitor](peer.server)
+	if !ok {
+		return nil
+	}
+	return visitor.Visit(ctx, t.server.Endpoint(), v.Domain)
 }

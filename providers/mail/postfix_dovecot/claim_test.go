@@ -1,8 +1,11 @@
 package postfix_dovecot
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/mailmove/mailmove/providers/mail"
 )
 
 func TestClaimAndUnclaim(t *testing.T) {
@@ -65,5 +68,59 @@ func TestClaimKilledWhileDeliveriesPause(t *testing.T) {
 	b.eventually("it goes on", func() bool { return b.stored("old", string(murphy), "paused") == 1 })
 	if got := strings.TrimSpace(b.exec("old", "postconf -n defer_transports")); got != "" {
 		t.Error("there is left: ", got)
+	}
+}
+
+// loginsProgram logs in again and again, six at a time, for some seconds, and prints
+// what went wrong.
+const loginsProgram = `
+import imaplib, poplib, random, ssl, sys, threading, time
+server, user, password, seconds = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
+context = ssl._create_unverified_context()
+end = time.time() + seconds
+done = []
+def imap():
+    c = imaplib.IMAP4_SSL(server, 993, ssl_context=context, timeout=60)
+    c.login(user, password); c.logout()
+def starttls():
+    c = imaplib.IMAP4(server, 143, timeout=60)
+    c.starttls(context); c.login(user, password); c.logout()
+def pop():
+    c = poplib.POP3_SSL(server, 995, context=context, timeout=60)
+    c.user(user); c.pass_(password); c.quit()
+def work(login):
+    while time.time() < end:
+        time.sleep(random.expovariate(5))
+        try:
+            login(); done.append(1)
+        except Exception as e:
+            print(login.__name__, e, flush=True)
+workers = [threading.Thread(target=work, args=(f,)) for f in (imap, starttls, pop) * 2]
+for w in workers: w.start()
+for w in workers: w.join()
+if not done: print("nobody got in")
+`
+
+// Dovecot is reloaded while users come in, and ends nobody's login by it.
+func TestClaimEndsNoLogin(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 3)
+	ctx := t.Context()
+	b.password(b.old, []mail.Account{{Address: murphy}}, passwordHash)
+	logins := make(chan string, 1)
+	go func() {
+		logins <- b.exec("op", "python3 -c '"+loginsProgram+"' 198.51.100.10 "+string(murphy)+" '"+password+"' 30")
+	}()
+	for i, ended := 0, false; !ended; i++ {
+		b.must(b.old.Claim(ctx, fmt.Sprintf("claim%d", i)))
+		b.must(b.old.Unclaim(ctx, fmt.Sprintf("unclaim%d", i)))
+		select {
+		case said := <-logins:
+			if said != "" {
+				t.Errorf("while hooks were installed and removed %d times:\n%s", i+1, said)
+			}
+			ended = true
+		default:
+		}
 	}
 }

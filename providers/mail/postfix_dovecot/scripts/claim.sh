@@ -110,9 +110,52 @@ alone() {
 	flock -w 180 9 || die 'another command has been installing or removing the hooks for three minutes'
 }
 
+# entering: who is on his way in: login processes whose client has no session yet, and
+# connections by which a session is being handed over.
+entering() {
+	ss -xanp 2>/dev/null | awk '
+		# Netid State Recv-Q Send-Q path inode path inode users
+		$2 == "ESTAB" && $5 ~ /\/login\/(imap|pop3|sieve|submission)$/ { print $5 }
+		{ owner[$6] = $9; peer[$6] = $8 }
+		END {
+			for (end in owner) {
+				rest = owner[end]
+				while (match(rest, /-login",pid=[0-9]+/)) {
+					pid = substr(rest, RSTART + 12, RLENGTH - 12)
+					rest = substr(rest, RSTART + RLENGTH)
+					waits[pid] = 1
+					if (owner[peer[end]] ~ /"(imap|pop3|managesieve|submission)"/) inside[pid] = 1
+				}
+			}
+			for (pid in waits) if (!(pid in inside)) print pid
+		}'
+}
+
+# reload_between: reload Dovecot at an instant when nobody is on his way in, if there
+# is one within ten seconds: a reload ends who is ("Internal login failure"). Its
+# master stands still while we look, so that nobody sets out meanwhile; a process of
+# its own lets it go on should we be killed.
+reload_between() {
+	master=$(cat "$(doveconf -h base_dir)/master.pid")
+	# shellcheck disable=SC2016 # expanded by that shell
+	setsid sh -c 'sleep 15; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null &
+	guard=$!
+	i=0
+	while :; do
+		kill -STOP "$master"
+		i=$((i + 1))
+		if [ "$i" -gt 150 ] || [ -z "$(entering)" ]; then break; fi
+		kill -CONT "$master"
+		sleep 0.05
+	done
+	kill -HUP "$master"
+	kill -CONT "$master"
+	kill "$guard" 2>/dev/null || :
+}
+
 # reload_dovecot WANTED: until the passdbs are in force (0) or no longer (1).
 reload_dovecot() {
-	doveadm reload
+	reload_between
 	i=0
 	while :; do
 		now=0

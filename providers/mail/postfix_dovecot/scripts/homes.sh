@@ -483,7 +483,7 @@ undone() {
 	cp "$work/input" "$work/asked"
 	for handoff in "$homes"/handoffs/*/; do
 		handoff=${handoff%/}
-		[ -e "$handoff/decision" ] && [ ! -e "$handoff/done" ] || continue
+		if [ ! -e "$handoff/decision" ] || [ -e "$handoff/done" ]; then continue; fi
 		read -r address _ <"$handoff/routes"
 		if cut -d ' ' -f 1 "$work/asked" | grep -qxF -e "$address"; then
 			finish "$handoff"
@@ -526,8 +526,8 @@ routes() {
 	settle
 	awk '$2 != "local" { print $1 }' "$work/input" >"$work/moved"
 	if [ -s "$work/moved" ]; then
-		unfilter
 		finish_deliveries
+		unfilter
 	fi
 	awk '$2 != "hold" { print $1 }' "$work/input" >"$work/addresses"
 	if [ -s "$work/addresses" ]; then release; fi
@@ -651,8 +651,8 @@ follow() {
 	kick
 	derived
 	settle
-	unfilter
 	finish_deliveries
+	unfilter
 	release
 }
 
@@ -728,6 +728,9 @@ tick() {
 	: >"$work/addresses"
 	locked tick_locked
 	if [ -s "$work/addresses" ]; then follow; else derived; fi
+	# What the peer's door had begun to receive before may come at any time.
+	awk '$2 == "left" { print $1 }' "$homes/routes" >"$work/addresses"
+	if [ -s "$work/addresses" ]; then unfilter; fi
 	# A claim that was killed while deliveries paused.
 	flock -n "$homes/claiming" "$homes/homes" resume || :
 }
