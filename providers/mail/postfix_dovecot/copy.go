@@ -101,7 +101,7 @@ func (s *System) Copy(ctx context.Context, job mail.CopyJob, log providers.Log) 
 	}
 	done, err := p.carry(ctx, job)
 	if err == nil {
-		_, err = peer.store(ctx, "make the copy durable", nil, append([]string{"end", p.id, p.target.home, p.target.root}, p.target.scripts...)...)
+		_, err = peer.store(ctx, "make the copy durable", nil, append([]string{"end", p.id, p.target.home, p.target.root}, p.target.beside()...)...)
 	}
 	if err != nil {
 		// What is not forgotten here is replaced by the next pass.
@@ -155,11 +155,12 @@ func (p *pass) begin(ctx context.Context, method mail.Method) error {
 
 func (p *pass) carry(ctx context.Context, job mail.CopyJob) (mail.Pass, error) {
 	if job.Aside {
-		aside := []string{"aside", p.id, backupName(job.Op), p.target.home}
-		if p.target.box != "" {
-			aside = append(aside, p.target.box)
+		mailItself := p.target.box
+		if mailItself == "" {
+			mailItself = p.target.root
 		}
-		if _, err := p.to.store(ctx, "set the store aside", nil, append(aside, p.target.scripts...)...); err != nil {
+		args := append([]string{"aside", p.id, backupName(job.Op), p.target.home, mailItself}, p.target.beside()...)
+		if _, err := p.to.store(ctx, "set the store aside", nil, args...); err != nil {
 			return mail.Pass{}, err
 		}
 	}
@@ -214,7 +215,7 @@ func (s *System) storeError(err error, said string) error {
 	case linkedStatus:
 		return fault(false, "Use method dsync, or replace the link by what it leads to.")
 	case diskStatus:
-		return fault(false, fmt.Sprintf("See the kernel's log on %v and mend the disk. Then move the copy of the account and the file out of the way, and run mailmove apply again.", s.runner))
+		return fault(false, fmt.Sprintf("See the kernel's log on %v and mend the disk. Then move the copy of the account out of the way, and run mailmove apply again.", s.runner))
 	}
 	return refusal(err)
 }

@@ -212,6 +212,13 @@ func TestDiskThatFails(t *testing.T) {
 	}
 	p.standIn("sync", "exit 0")
 	p.want(diskStatus, p.epoch(1, p.beginArgs("b")...)...)
+	// With the copy out of the way it is begun anew.
+	if err := os.Rename(p.home, p.home+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if said := p.begin(1, "c"); said != "nothing\n-\n" {
+		t.Errorf("begin said %q", said)
+	}
 }
 
 // begin tells what is there, which is what a vanished source would cost.
@@ -234,10 +241,14 @@ func TestBeginTellsWhatIsThere(t *testing.T) {
 	if err := os.Rename(p.home+"/Maildir", p.home+"/elsewhere"); err != nil {
 		t.Fatal(err)
 	}
+	// Out of the way, it is compared with nothing.
+	if said := p.begin(1, "d"); said != "items\n-\n" {
+		t.Errorf("of a store without its copy begin said %q", said)
+	}
 	if err := os.Symlink("elsewhere", p.home+"/Maildir"); err != nil {
 		t.Fatal(err)
 	}
-	p.want(linkedStatus, p.epoch(1, p.beginArgs("d")...)...)
+	p.want(linkedStatus, p.epoch(1, p.beginArgs("e")...)...)
 }
 
 // What is set aside stays as it is, whatever Dovecot writes into the store later.
@@ -261,10 +272,23 @@ func TestAside(t *testing.T) {
 			t.Errorf("%s was set aside as %q, %v", name, b, err)
 		}
 	}
+	// What lies elsewhere is kept there, and what is behind a link is kept itself.
+	inbox := filepath.Join(t.TempDir(), "mail", "anna")
+	file(t, inbox, "before")
+	file(t, filepath.Join(p.home, "elsewhere/cur/2"), "before")
+	if err := os.Symlink("elsewhere", p.home+"/linked"); err != nil {
+		t.Fatal(err)
+	}
+	p.want(0, p.epoch(1, "aside", "a", "op1", p.home, inbox, "linked")...)
+	for _, name := range []string{filepath.Join(filepath.Dir(inbox), ".mailmove-aside/op1/anna"), filepath.Join(filepath.Dir(p.home), ".mailmove-aside/op1/anna/linked/cur/2")} {
+		if b, err := os.ReadFile(name); err != nil || string(b) != "before" {
+			t.Errorf("%s is %q, %v", name, b, err)
+		}
+	}
 	// If anything cannot be kept, it says so and nothing counts as kept.
 	p.standIn("cp", `case $* in *-p*index.log*) exit 1 ;; esac; exec /bin/cp "$@"`)
 	p.want(1, p.epoch(1, "aside", "a", "op2", p.home, "Maildir", "sieve")...)
-	if _, err := os.Stat(filepath.Join(filepath.Dir(p.home), ".mailmove-aside/op2/anna")); err == nil {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(p.home), ".mailmove-aside/op2/anna/Maildir")); err == nil {
 		t.Error("a store that was kept in part counts as kept")
 	}
 }

@@ -15,8 +15,9 @@ import (
 // A store is where an account's mail lies on one server.
 type store struct {
 	home, uid, gid string
-	// format is Dovecot's name of it, and root the path where it begins.
-	format, root string
+	// format is Dovecot's name of it, and root the path where it begins. inbox is the
+	// path of an INBOX that lies elsewhere, or "".
+	format, root, inbox string
 	// box is root below the home. It is empty, and why says why, if the files cannot
 	// be copied as they are.
 	box string
@@ -27,6 +28,14 @@ type store struct {
 
 // items are all paths below home that rsync carries.
 func (st store) items() []string { return append([]string{st.box}, st.scripts...) }
+
+// beside are what belongs to the mail beside its root.
+func (st store) beside() []string {
+	if st.inbox == "" {
+		return st.scripts
+	}
+	return append([]string{st.inbox}, st.scripts...)
+}
 
 // stores tells where stores are, which is asked once until Refresh.
 func (s *System) stores(ctx context.Context, accounts []mail.Address) (map[mail.Address]store, error) {
@@ -111,13 +120,24 @@ func (l *layout) store(login, home, location string) (store, error) {
 	driver, rest, _ := strings.Cut(location, ":")
 	root, options, _ := strings.Cut(rest, ":")
 	local, domain, _ := strings.Cut(login, "@")
-	root = strings.NewReplacer("%u", login, "%Lu", login, "%n", local, "%Ln", local, "%d", domain, "%Ld", domain, "%h", st.home).Replace(root)
-	if after, ok := strings.CutPrefix(root, "~"); ok {
-		root = st.home + after
+	variables := strings.NewReplacer("%u", login, "%Lu", login, "%n", local, "%Ln", local, "%d", domain, "%Ld", domain, "%h", st.home)
+	expand := func(p string) string {
+		p = variables.Replace(p)
+		if after, ok := strings.CutPrefix(p, "~"); ok {
+			p = st.home + after
+		}
+		return path.Clean(p)
 	}
-	st.format, st.root = driver, path.Clean(root)
-	if !path.IsAbs(st.root) || strings.Contains(st.root, "%") {
-		return st, providers.Faultf(unsupported, "where the mail of %s lies is not to be known from the mail location %q", login, location)
+	st.format, st.root = driver, expand(root)
+	for _, o := range strings.Split(options, ":") {
+		if p, ok := strings.CutPrefix(o, "INBOX="); ok {
+			st.inbox = expand(p)
+		}
+	}
+	for _, p := range []string{st.root, st.inbox} {
+		if p != "" && (!path.IsAbs(p) || strings.Contains(p, "%")) {
+			return st, providers.Faultf(unsupported, "where the mail of %s lies is not to be known from the mail location %q", login, location)
+		}
 	}
 	if st.why = l.unlike(st, options, location); st.why == nil {
 		st.box, _ = below(st.root, st.home)
@@ -151,6 +171,9 @@ func (l *layout) unlike(st store, options, location string) error {
 		name, value, _ := strings.Cut(o, "=")
 		if (name == "INDEX" && value != "MEMORY") || name == "CONTROL" {
 			return refuse("keeps its indexes elsewhere")
+		}
+		if name == "INBOX" {
+			return refuse("keeps the INBOX elsewhere")
 		}
 	}
 	box, ok := below(st.root, st.home)

@@ -39,7 +39,8 @@
 #	where LOGIN...      a line of home, uid, gid, mail location, separated by tabs
 #
 # ROOT is the mail's absolute path, BOX the same below the home, or empty where the
-# mail's files are not carried.
+# mail's files are not carried. Items are below the home; those of aside and end may
+# also be absolute.
 set -eu
 umask 077
 export LC_ALL=C
@@ -69,7 +70,8 @@ work=
 clean() { [ -z "$work" ] || rm -rf "$work"; }
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
-make_work() { work=$(mktemp -d); }
+# On a disk, since what is listed may be large, and /tmp in memory.
+make_work() { work=$(mktemp -d /var/tmp/mailmove.XXXXXXXX); }
 
 # --- reading ----------------------------------------------------------------
 
@@ -104,10 +106,9 @@ digests() {
 	kind=$1
 	shift
 	seek "$@" -print0 >"$work/names"
-	status=0
-	xargs -0r sha256sum -z -- <"$work/names" >"$work/digests" 2>"$work/errors" || status=$?
-	sound "$status" "$1"
-	sed -z "s/^\([0-9a-f]*\)  /$kind\t\1\t/" "$work/digests"
+	echo 0 >"$work/status"
+	{ xargs -0r sha256sum -z -- <"$work/names" 2>"$work/errors" || echo $? >"$work/status"; } | sed -z "s/^\([0-9a-f]*\)  /$kind\t\1\t/"
+	sound "$(cat "$work/status")" "$1"
 }
 
 where() {
@@ -222,6 +223,8 @@ begin() {
 	mkdir -p "$store" "$state/passes"
 	exec 9>>"$store/lock"
 	flock -w 30 9 || refuse 75 "another pass into $home goes on"
+	# A copy that was moved out of the way is begun anew.
+	if ! present "$root"; then rm -f "$store/identity" "$store/failed"; fi
 	[ ! -e "$store/failed" ] || refuse 80 "the disk has not taken what was copied into $home ($store/failed)"
 	echo "${lineage:--} $epoch $pass" | put "$store/pass"
 	: >"$state/passes/${store##*/}"
@@ -309,32 +312,43 @@ replica() {
 	exec doveadm dsync-server -u "$3"
 }
 
-# aside: messages are linked where they can be, since nobody writes into one; other
-# files are copied.
+# aside: what is in the home is kept beside it, other things beside themselves, where
+# links are possible.
 aside() {
 	occupy "$1" "$3"
 	op=$2 home=$3
 	shift 3
 	make_work
-	kept=${home%/*}/.mailmove-aside/$op/${home##*/}
-	if present "$kept" || ! present "$home"; then return; fi
-	rm -rf "$kept.part"
-	mkdir -p "$kept.part"
+	if [ -e "$store/aside" ] && [ "$(cat "$store/aside")" = "$op" ]; then return; fi
 	for item in "$@"; do
-		present "$home/$item" || continue
-		mkdir -p "$(dirname "$kept.part/$item")"
-		if [ "$(stat -c %d "$home/$item")" = "$(stat -c %d "$kept.part")" ]; then
-			cp -al -- "$home/$item" "$kept.part/$item"
-		else
-			cp -a -- "$home/$item" "$kept.part/$item"
-		fi
+		case $item in
+		/*) keep "$item" "${item%/*}/.mailmove-aside/$op/${item##*/}" ;;
+		*) keep "$home/$item" "${home%/*}/.mailmove-aside/$op/${home##*/}/$item" ;;
+		esac
 	done
+	echo "$op" | put "$store/aside"
+}
+
+# keep FROM TO: messages are linked where they can be, since nobody writes into one;
+# other files are copied. TO comes into being whole.
+keep() {
+	if present "$2" || ! present "$1"; then return; fi
+	rm -rf "$2.part"
+	mkdir -p "${2%/*}"
+	if [ -d "$1" ]; then # also behind a link
+		mkdir "$2.part"
+		link=l
+		[ "$(stat -L -c %d "$1")" = "$(stat -c %d "$2.part")" ] || link=
+		cp -a$link -- "$1/." "$2.part/"
+	else
+		cp -a -- "$1" "$2.part"
+	fi
 	# shellcheck disable=SC2016 # expanded by that shell
-	find "$kept.part" -type f -links +1 ! -path '*/cur/*' ! -path '*/new/*' -exec sh -c '
+	find "$2.part" -type f -links +1 ! -path '*/cur/*' ! -path '*/new/*' -exec sh -c '
 		for file; do cp -p "$file" "$file.copy" && mv "$file.copy" "$file" || exit 1; done' sh {} +
-	sync -f "$kept.part"
-	mv "$kept.part" "$kept"
-	sync "${kept%/*}"
+	sync -f "${2%/*}"
+	mv "$2.part" "$2"
+	sync "${2%/*}"
 }
 
 # few is how many files and directories are flushed one by one.
@@ -361,8 +375,12 @@ end() {
 	: >"$work/wrote"
 	if present "$root"; then seek "$root" \( -type f -o -type d \) -cnewer "$store/dirty" -print0 >>"$work/wrote"; fi
 	for item in "$@"; do
+		case $item in
+		/*) ;;
+		*) item=./$item ;;
+		esac
 		present "$item" || continue
-		seek "./$item" \( -type f -o -type d \) -cnewer "$store/dirty" -print0 >>"$work/wrote"
+		seek "$item" \( -type f -o -type d \) -cnewer "$store/dirty" -print0 >>"$work/wrote"
 	done
 	status=0
 	if [ "$(tr -dc '\0' <"$work/wrote" | wc -c)" -le "$few" ]; then
