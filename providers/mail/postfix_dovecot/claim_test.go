@@ -2,6 +2,9 @@ package postfix_dovecot
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -122,5 +125,37 @@ func TestClaimEndsNoLogin(t *testing.T) {
 			ended = true
 		default:
 		}
+	}
+}
+
+// Where no cron runs, a timer of systemd does its work. The lab's hosts have no
+// systemd: what the claim writes is verified by the one of this machine.
+func TestTimerOfSystemd(t *testing.T) {
+	t.Parallel()
+	b := newLab(t)
+	ctx := t.Context()
+	b.exec("old", `mkdir -p /run/systemd/system && pkill -x cron; mv /usr/sbin/cron /usr/sbin/cron.off
+mkdir -p /usr/local/sbin; printf '#!/bin/sh\necho "$@" >>/tmp/systemctl\n' >/usr/local/sbin/systemctl && chmod 755 /usr/local/sbin/systemctl`)
+	b.eventually("cron has ended", func() bool { return b.exec("old", "pgrep -x cron; :") == "" })
+	b.must(b.old.Claim(ctx, "claim"))
+	dir := t.TempDir()
+	for _, name := range []string{"mailmove.service", "mailmove.timer"} {
+		unit := strings.ReplaceAll(b.exec("old", "cat /etc/systemd/system/"+name), "/var/lib/mailmove/homes/homes", "/bin/true")
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(unit), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if analyze, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Log("there is no systemd-analyze on this machine: whether systemd takes the units is left out")
+	} else if out, err := exec.Command(analyze, "verify", filepath.Join(dir, "mailmove.service"), filepath.Join(dir, "mailmove.timer")).CombinedOutput(); err != nil {
+		t.Errorf("systemd does not take the units: %v\n%s", err, out)
+	}
+	b.must(b.old.Unclaim(ctx, "unclaim"))
+	want := "daemon-reload\nenable --now mailmove.timer\ndisable --now mailmove.timer\ndaemon-reload\n"
+	if got := b.exec("old", "cat /tmp/systemctl"); got != want {
+		t.Errorf("systemd was told %q, want %q", got, want)
+	}
+	if left := b.exec("old", "ls /etc/systemd/system | grep mailmove; :"); left != "" {
+		t.Error("unclaim has left ", left)
 	}
 }
