@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -228,6 +229,9 @@ func (r *Report) Print(w io.Writer) error {
 	row("logins", "%d", r.Logins)
 	row("login p50 p99 max", "%.3f %.3f %.3f s", r.P50.Seconds(), r.P99.Seconds(), r.Slowest.Seconds())
 	row("longest without login", "%.3f s", r.LongestWithoutLogin().Seconds())
+	for _, account := range slices.Sorted(maps.Keys(r.WithoutLogin)) {
+		fmt.Fprintf(b, "    %-24s %.3f s\n", account, r.WithoutLogin[account].Seconds())
+	}
 	for _, kind := range Kinds() {
 		row(string(kind), "%d", r.Count(kind))
 		printed := 0
