@@ -64,7 +64,8 @@ func (s *System) Unclaim(ctx context.Context, op string) error {
 }
 
 // firstConf is conf.d/00-mailmove.conf. The order of the passdbs is that of
-// derive_login in homes.sh.
+// derive_login in homes.sh. What the peer proxies is served or refused, never
+// proxied back: hence the same files a second time, to deny.
 const firstConf = `# Written by mailmove, for the time of a migration.
 passdb {
   driver = passwd-file
@@ -90,6 +91,11 @@ passdb {
   args = username_format=%Lu /etc/dovecot/mailmove/from/%{real_rip}/%s/%Lu
   result_success = return-ok
   result_failure = continue
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%Lu /etc/dovecot/mailmove/from/%{real_rip}/%s/%Lu
+  deny = yes
 }
 passdb {
   driver = passwd-file
