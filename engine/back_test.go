@@ -12,6 +12,39 @@ import (
 	"github.com/mailmove/mailmove/providers"
 )
 
+// Of what was begun when a crash came, nothing was ever seen: it is observed and
+// changed as something new.
+func TestBegunIsNotSeen(t *testing.T) {
+	clean := newBench(t, journey(), found())
+	clean.apply(clean.plan(Target{}))
+	begun := 0
+	for first := 1; first <= clean.world.points; first++ {
+		b := newBench(t, journey(), found())
+		p := b.plan(Target{})
+		b.world.fault = func(n int) bool { return n == first }
+		_, _ = b.engine().Apply(context.Background(), p)
+		b.world.fault = func(int) bool { return false }
+		s, err := b.engine().State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s == nil {
+			continue
+		}
+		b.world.unseen = map[string]bool{}
+		for _, intent := range s.Intents {
+			if _, recorded := s.Resources[intent.Address]; !recorded && intent.Action != providers.Remove && intent.Checkpoint.IsNull() {
+				begun++
+				b.world.unseen[intent.Address] = true
+			}
+		}
+		b.plan(Target{})
+	}
+	if begun == 0 {
+		t.Error("no crash left anything begun")
+	}
+}
+
 // A crash at every write of the state and every effect on the way there, and one on
 // the way back: everything is again as it was found.
 func TestBackFromAnyCrash(t *testing.T) {

@@ -165,7 +165,7 @@ func (c *clockRun) request(address, typ, provider string) request {
 		r.desired = res.Values
 	}
 	if rec, ok := c.known[address]; ok {
-		r.last = rec.Values
+		r.last = rec.Last(r.desired)
 	}
 	if intent, ok := c.t.state.Intent(address); ok {
 		if v, err := intent.Checkpoint.As(none.Type()); err == nil && !v.IsNull() {

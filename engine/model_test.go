@@ -58,6 +58,8 @@ type world struct {
 	unreachable map[string]bool
 	// fickle things are never seen in the colour they were given.
 	fickle map[string]bool
+	// unseen things are in no record: a crash came before.
+	unseen map[string]bool
 	// personal things are changed by people only.
 	personal map[string]bool
 	epoch    int64
@@ -108,6 +110,9 @@ type things struct{ *world }
 func (w things) Observe(_ context.Context, desired, last *thing) (*thing, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if desired != nil && last != nil && w.unseen[desired.Name] {
+		return nil, fmt.Errorf("%s is said to have been seen before", desired.Name)
+	}
 	if desired == nil {
 		desired = last
 	}

@@ -260,7 +260,7 @@ func (p *planner) observe(ctx context.Context, routes []plan.Route) (map[string]
 			for _, r := range stage.World {
 				if !asked[r.Address] {
 					asked[r.Address] = true
-					requests = append(requests, request{address: r.Address, typ: r.Type, provider: r.Provider, desired: r.Values, last: p.last(r.Address, r.Type)})
+					requests = append(requests, request{address: r.Address, typ: r.Type, provider: r.Provider, desired: r.Values, last: p.last(r)})
 				}
 			}
 		}
@@ -303,11 +303,11 @@ func distinct(errs []error) error {
 	return errors.Join(kept...)
 }
 
-func (p *planner) last(address, typ string) cty.Value {
-	if rec, ok := p.recorded[address]; ok {
-		return rec.Values
+func (p *planner) last(r plan.Resource) cty.Value {
+	if rec, ok := p.recorded[r.Address]; ok {
+		return rec.Last(r.Values)
 	}
-	return null(p.schemas, typ)
+	return null(p.schemas, r.Type)
 }
 
 func null(schemas plan.Schemas, typ string) cty.Value {

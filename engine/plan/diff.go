@@ -23,6 +23,16 @@ type Record struct {
 	Begun bool
 }
 
+// Last returns what a provider is told of the object as it was last seen, given what
+// it shall be. Of an object whose first change has no outcome nothing was ever seen:
+// what is recorded is what it shall become, and only names it.
+func (r Record) Last(desired cty.Value) cty.Value {
+	if r.Begun && !isNull(desired) {
+		return cty.NullVal(r.Values.Type())
+	}
+	return r.Values
+}
+
 // Schemas returns the schema of a resource type.
 type Schemas func(typ string) (providers.ResourceSchema, bool)
 
