@@ -23,9 +23,20 @@ type systems struct {
 	// readOnly refuses every effect: nothing but a turn may have one.
 	readOnly bool
 
-	mu    sync.Mutex
-	open  map[string]providers.System
-	slots map[string]chan struct{}
+	mu        sync.Mutex
+	open      map[string]providers.System
+	slots     map[string]chan struct{}
+	resources map[served]providers.Resource
+	normals   map[string]normalised // by address
+}
+
+// served is a resource type on a provider block.
+type served struct{ provider, typ string }
+
+// normalised is a value with its normal form. Phases have most values in common.
+type normalised struct {
+	resource    served
+	value, form cty.Value
 }
 
 const (
@@ -38,7 +49,10 @@ const (
 )
 
 func (e *Engine) systems(lineage string) *systems {
-	s := &systems{engine: e, lineage: lineage, configs: map[string]config.Provider{}, open: map[string]providers.System{}, slots: map[string]chan struct{}{}}
+	s := &systems{
+		engine: e, lineage: lineage, configs: map[string]config.Provider{}, open: map[string]providers.System{}, slots: map[string]chan struct{}{},
+		resources: map[served]providers.Resource{}, normals: map[string]normalised{},
+	}
 	for _, p := range e.Program.Providers() {
 		s.configs[p.Address] = p
 	}
@@ -73,6 +87,13 @@ func (s *systems) system(ctx context.Context, address string) (providers.System,
 
 // resource returns the implementation of a type on a provider block.
 func (s *systems) resource(ctx context.Context, address, typ string) (providers.Resource, error) {
+	key := served{address, typ}
+	s.mu.Lock()
+	known := s.resources[key]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
 	sys, err := s.system(ctx, address)
 	if err != nil {
 		return nil, err
@@ -83,7 +104,8 @@ func (s *systems) resource(ctx context.Context, address, typ string) (providers.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return providers.Decorate(r, providers.Decoration{Tries: tries, Pause: providers.Pause, Slots: s.slots[address], ReadOnly: s.readOnly}), nil
+	s.resources[key] = providers.Decorate(r, providers.Decoration{Tries: tries, Pause: providers.Pause, Slots: s.slots[address], ReadOnly: s.readOnly})
+	return s.resources[key], nil
 }
 
 // refresh forgets what the systems have cached.
@@ -129,22 +151,41 @@ func (s *systems) close() error {
 
 // normal returns the world with its values in their normal form.
 func (s *systems) normal(ctx context.Context, world plan.World) (plan.World, error) {
-	normalised := make(plan.World, len(world))
+	normal := make(plan.World, len(world))
 	for i, r := range world {
-		res, err := s.resource(ctx, r.Provider, r.Type)
+		values, err := s.form(ctx, r)
 		if err != nil {
 			return nil, fmt.Errorf("%s (%s): %w", r.Address, r.Where, err)
 		}
-		if n, ok := providers.As[providers.Normalizer](res); ok {
-			values, err := n.Normalize(r.Values)
-			if err != nil {
-				return nil, fmt.Errorf("%s (%s): %w", r.Address, r.Where, err)
-			}
-			r.Values = values
-		}
-		normalised[i] = r
+		r.Values = values
+		normal[i] = r
 	}
-	return normalised, nil
+	return normal, nil
+}
+
+// form returns the normal form of a resource's values.
+func (s *systems) form(ctx context.Context, r plan.Resource) (cty.Value, error) {
+	key := served{r.Provider, r.Type}
+	s.mu.Lock()
+	known, ok := s.normals[r.Address]
+	s.mu.Unlock()
+	if ok && known.resource == key && known.value.RawEquals(r.Values) {
+		return known.form, nil
+	}
+	res, err := s.resource(ctx, r.Provider, r.Type)
+	if err != nil {
+		return cty.NilVal, err
+	}
+	form := r.Values
+	if n, ok := providers.As[providers.Normalizer](res); ok {
+		if form, err = n.Normalize(r.Values); err != nil {
+			return cty.NilVal, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.normals[r.Address] = normalised{resource: key, value: r.Values, form: form}
+	return form, nil
 }
 
 // A request asks for one object.

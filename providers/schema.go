@@ -102,14 +102,15 @@ func (s ResourceSchema) Identity(v cty.Value) cty.Value {
 // which observed is different. Both are objects of the schema; neither is null.
 func (s ResourceSchema) Differs(desired, observed cty.Value) []string {
 	var names []string
-	for _, name := range s.Arguments() {
-		want := desired.GetAttr(name)
-		if want.IsNull() {
+	for name, attr := range s.Attributes {
+		if attr.Computed {
 			continue
 		}
-		if !want.RawEquals(observed.GetAttr(name)) {
+		want := desired.GetAttr(name)
+		if !want.IsNull() && !want.RawEquals(observed.GetAttr(name)) {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names)
 	return names
 }

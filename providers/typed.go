@@ -127,9 +127,8 @@ func Decode[T any](v cty.Value) (*T, error) {
 // Encode writes a struct as an object of the schema; null if v is nil. An
 // attribute that T has no field for is null.
 func Encode[T any](schema ResourceSchema, v *T) (cty.Value, error) {
-	typ := schema.Attributes.Type()
 	if v == nil {
-		return cty.NullVal(typ), nil
+		return cty.NullVal(schema.Attributes.Type()), nil
 	}
 	values := make(map[string]cty.Value, len(schema.Attributes))
 	for name, attr := range schema.Attributes {

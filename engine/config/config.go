@@ -181,15 +181,13 @@ func (e *evaluator) distinctSystems(m *module) {
 		if !ok {
 			continue
 		}
-		var identity, words []string
-		for _, name := range b.schema.Config.Names() {
-			if b.schema.Config[name].Identity {
-				identity = append(identity, canonical(p.Config.GetAttr(name)))
-				words = append(words, name)
-			}
-		}
-		if len(identity) == 0 {
+		words := identityNames(b.schema.Config)
+		if len(words) == 0 {
 			continue
+		}
+		var identity []string
+		for _, name := range words {
+			identity = append(identity, canonical(p.Config.GetAttr(name)))
 		}
 		id := b.typ + "|" + strings.Join(identity, "|")
 		before, twice := seen[id]

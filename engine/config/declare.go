@@ -124,6 +124,11 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
+// identityNames returns the names of the attributes that say which object it is.
+func identityNames(attributes providers.Attributes) []string {
+	return slices.DeleteFunc(attributes.Names(), func(name string) bool { return !attributes[name].Identity })
+}
+
 func (d *decoder) resource(block *hclsyntax.Block) {
 	typ := block.Labels[0]
 	b := &resourceBlock{typ: typ, name: block.Labels[1], rng: block.DefRange()}
@@ -137,6 +142,7 @@ func (d *decoder) resource(block *hclsyntax.Block) {
 		d.add(fault(&count.NameRange, "No count", "There is no count here: use for_each with a map or a set, so that every instance keeps its name when others come and go."))
 		return
 	}
+	b.identity = identityNames(b.schema.Attributes)
 	b.arguments = d.arguments(block, b.schema.Attributes, resourceAttributes, []string{"lifecycle"}, true)
 	attributes := block.Body.Attributes
 	take := func(name string, each bool) *expression {

@@ -120,6 +120,7 @@ func identityWords(o *object) string {
 // now and not at three in the morning.
 func (c *Config) validate() hcl.Diagnostics {
 	var all hcl.Diagnostics
+	memory := map[node][]*remembered{} // with nothing observed
 	longest := 0
 	for _, k := range c.clocks {
 		longest = max(longest, len(k.phases))
@@ -132,16 +133,17 @@ func (c *Config) validate() hcl.Diagnostics {
 		_, diags := c.desired(standing)
 		all = append(all, diags...)
 		if !diags.HasErrors() {
-			all = append(all, c.unobserved(standing)...)
+			all = append(all, c.unobserved(standing, memory)...)
 		}
 	}
 	return all
 }
 
 // unobserved evaluates what looks at observed objects, before any was, and what
-// nothing else refers to.
-func (c *Config) unobserved(standing map[*clock]int) hcl.Diagnostics {
+// nothing else refers to. memory is shared by all phases.
+func (c *Config) unobserved(standing map[*clock]int, memory map[node][]*remembered) hcl.Diagnostics {
 	e := c.observing(standing, nil)
+	e.memory = memory
 	f := e.begin(node{})
 	for _, k := range c.clocks {
 		// Those before the phase that comes next, and before the first.

@@ -94,6 +94,7 @@ func (b *providerBlock) address() string { return "provider." + b.typ + "." + b.
 type resourceBlock struct {
 	typ, name   string
 	schema      providers.ResourceSchema
+	identity    []string // the names of the schema's identity attributes, in order
 	kind        string
 	provider    *expression // nil: the one that is in scope
 	forEach     *expression

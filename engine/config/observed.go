@@ -27,7 +27,7 @@ func (e *evaluator) observedResource(in *instance, b *resourceBlock) cty.Value {
 		wanted := e.desired.block(in, b)
 		exists := e.desired.standing[in.clock] >= 0 && e.desired.exists(in, b)
 		e.desired.end(f)
-		e.add(f.diags...)
+		e.inherit(f.trace)
 		if !wanted.ok {
 			return failure
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -98,8 +99,8 @@ func (e *evaluator) object(in *instance, b *resourceBlock, of *each, shared *sha
 	if a.bad {
 		return nil
 	}
-	for _, name := range b.schema.Attributes.Names() {
-		if b.schema.Attributes[name].Identity && o.Values.GetAttr(name).IsNull() {
+	for _, name := range b.identity {
+		if o.Values.GetAttr(name).IsNull() {
 			e.add(fault(&b.rng, "Missing identity", "%s: %q says which object this is, so it must not be null.", o.Address, name))
 			return nil
 		}
@@ -111,16 +112,12 @@ func (e *evaluator) object(in *instance, b *resourceBlock, of *each, shared *sha
 
 // identityText is equal for objects that are the same thing on the same system.
 func identityText(b *resourceBlock, o *object) string {
-	text := o.Type + "|" + o.Provider
-	found := false
-	for _, name := range b.schema.Attributes.Names() {
-		if b.schema.Attributes[name].Identity {
-			text += "|" + canonical(o.Values.GetAttr(name))
-			found = true
-		}
-	}
-	if !found {
+	if len(b.identity) == 0 {
 		return ""
+	}
+	text := o.Type + "|" + o.Provider
+	for _, name := range b.identity {
+		text += "|" + canonical(o.Values.GetAttr(name))
 	}
 	return text
 }
@@ -184,7 +181,7 @@ func (e *evaluator) provider(in *instance, b *resourceBlock, a *assignment) stri
 		}
 		return ""
 	}
-	if schema, _ := e.config.options.Schemas.Schema(s.typ); !hasResource(schema, b.typ) {
+	if block := e.config.root.module.providers[strings.TrimPrefix(s.address, "provider.")]; !hasResource(block.schema, b.typ) {
 		rng := b.rng
 		if expr != nil {
 			rng = expr.Range()

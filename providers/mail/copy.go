@@ -170,14 +170,19 @@ func (c copies) compare(ctx context.Context, to *Types, account Address) (Compar
 	if err != nil {
 		return Comparison{}, err
 	}
-	home := slices.DeleteFunc(slices.Clone(known), func(a Address) bool {
-		if _, found := there[a]; !found && a != account {
-			return true // somebody whom nobody moves
-		}
-		sealed, err := c.sealed(ctx, a)
-		return err != nil || sealed
-	})
 	key := "compare " + to.server.Endpoint().Address + " " + account.Domain()
+	home, err := once(c.cache, key+": whom", func() ([]Address, error) {
+		return slices.DeleteFunc(slices.Clone(known), func(a Address) bool {
+			if _, found := there[a]; !found {
+				return true // somebody whom nobody moves
+			}
+			sealed, err := c.sealed(ctx, a)
+			return err != nil || sealed
+		}), nil
+	})
+	if err != nil {
+		return Comparison{}, err
+	}
 	return one(c.cache, key, account, home, func(accounts []Address) (map[Address]Comparison, error) {
 		return copier.Compare(ctx, to.server, accounts, Listing)
 	})
