@@ -268,8 +268,9 @@ probe() {
 	while [ "$i" -lt 60 ]; do
 		if seen; then return; fi
 		i=$((i + 1))
+		# One that is not taken is no reason to give up: the next one follows.
 		printf 'Subject: mailmove looks which map is in use\n\n' |
-			sendmail -i -f '' "$want-$i-$$@probe.mailmove.invalid"
+			sendmail -i -f '' "$want-$i-$$@probe.mailmove.invalid" 2>"$work/unsent" || :
 		j=0
 		while [ "$j" -lt 5 ]; do
 			sleep 0.2
@@ -277,7 +278,7 @@ probe() {
 			j=$((j + 1))
 		done
 	done
-	die 'Postfix has not taken the new routes into use within a minute; see the mail log for mailmove.invalid'
+	die 'Postfix has not taken the new routes into use within a minute; see the mail log for mailmove.invalid'"$(sed 's/^/; /' "$work/unsent")"
 }
 
 # finish_deliveries: return when no delivery that was begun by an older map goes on.
