@@ -143,10 +143,7 @@ func (v *copyValue) measure(c Comparison) {
 // sealed reports whether the account's home is not, or perhaps no longer, here:
 // then copying would bring back what the user has deleted at the new home.
 func (c copies) sealed(ctx context.Context, account Address) (bool, error) {
-	known, err := c.known(ctx, account.Domain())
-	if err != nil {
-		return false, err
-	}
+	known := c.listed(ctx, account.Domain())
 	route, err := c.route(ctx, account, known)
 	if err != nil {
 		return false, err
@@ -162,30 +159,32 @@ func (c copies) compare(ctx context.Context, to *Types, account Address) (Compar
 	if err != nil {
 		return Comparison{}, err
 	}
-	known, err := c.known(ctx, account.Domain())
-	if err != nil {
-		return Comparison{}, err
-	}
-	there, err := to.accounts(ctx, account.Domain())
-	if err != nil {
-		return Comparison{}, err
-	}
 	key := "compare " + to.server.Endpoint().Address + " " + account.Domain()
-	home, err := once(c.cache, key+": whom", func() ([]Address, error) {
-		return slices.DeleteFunc(slices.Clone(known), func(a Address) bool {
-			if _, found := there[a]; !found {
-				return true // somebody whom nobody moves
-			}
-			sealed, err := c.sealed(ctx, a)
-			return err != nil || sealed
-		}), nil
-	})
-	if err != nil {
-		return Comparison{}, err
+	home := func() ([]Address, error) {
+		return once(c.cache, key+": whom", func() ([]Address, error) { return c.copied(ctx, to, account.Domain()) })
 	}
 	return one(c.cache, key, account, home, func(accounts []Address) (map[Address]Comparison, error) {
 		return copier.Compare(ctx, to.server, accounts, Listing)
 	})
+}
+
+// copied returns the accounts of a domain that live here and are on a peer too.
+func (c copies) copied(ctx context.Context, to *Types, domain string) ([]Address, error) {
+	known, err := c.known(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	there, err := to.accounts(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(known), func(a Address) bool {
+		if _, found := there[a]; !found {
+			return true // somebody whom nobody moves
+		}
+		sealed, err := c.sealed(ctx, a)
+		return err != nil || sealed
+	}), nil
 }
 
 // Estimate implements [providers.Estimator].

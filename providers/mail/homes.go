@@ -120,10 +120,7 @@ func (p pair) now(ctx context.Context) (old, new presence, err error) {
 
 // seen is what now would say, out of the snapshots.
 func (p pair) seen(ctx context.Context) (old, new presence, err error) {
-	known, err := p.old.known(ctx, p.account.Domain())
-	if err != nil {
-		return "", "", err
-	}
+	known := p.old.listed(ctx, p.account.Domain())
 	look := func(at, peer *Types) (presence, error) {
 		route, err := at.route(ctx, p.account, known)
 		if err != nil {

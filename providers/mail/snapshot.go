@@ -13,8 +13,9 @@ import (
 // question: a server that is down costs one timeout, not one for each account.
 const failureAge = 5 * time.Second
 
-// A snapshot shares what the observations of one walk read from a server: the
-// first question about a domain reads all of it. What we write ourselves is
+// A snapshot shares what the observations of one walk read from a server: who asks
+// for a list reads it once, and who asks for one account after the other reads ever
+// more of them at once. What we write ourselves is
 // forgotten; the engine forgets the rest between walks.
 type snapshot struct {
 	now   func() time.Time
@@ -141,9 +142,8 @@ func (t *Types) aliases(ctx context.Context, domain string) (map[Address]Alias, 
 	})
 }
 
-// route returns the route of an account; with it are read those of the accounts
-// that known names.
-func (t *Types) route(ctx context.Context, account Address, known []Address) (Route, error) {
+// route returns the route of an account; known are those about whom one may ask next.
+func (t *Types) route(ctx context.Context, account Address, known listing) (Route, error) {
 	router, err := ability[Router](t, "route the mail of single accounts")
 	if err != nil {
 		return Route{}, err
@@ -154,7 +154,7 @@ func (t *Types) route(ctx context.Context, account Address, known []Address) (Ro
 }
 
 // login returns the login mode of an account, as route does.
-func (t *Types) login(ctx context.Context, account Address, known []Address) (Login, error) {
+func (t *Types) login(ctx context.Context, account Address, known listing) (Login, error) {
 	keeper, err := ability[Doorkeeper](t, "direct the logins of single accounts")
 	if err != nil {
 		return Login{}, err
@@ -164,23 +164,77 @@ func (t *Types) login(ctx context.Context, account Address, known []Address) (Lo
 	})
 }
 
-// one returns the answer for one account out of a reading of many.
-func one[V any](s *snapshot, key string, account Address, known []Address, read func([]Address) (map[Address]V, error)) (V, error) {
-	if !s.touched(account) {
-		all, err := once(s, key, func() (map[Address]V, error) {
-			if !slices.Contains(known, account) {
-				known = append(slices.Clone(known), account)
-			}
-			return read(known)
-		})
-		if err != nil {
-			var none V
-			return none, err
-		}
-		if v, ok := all[account]; ok {
-			return v, nil
+// A listing names accounts in the order in which one asks for them; nil is nobody.
+type listing func() ([]Address, error)
+
+// listed returns the listing of the accounts of a domain.
+func (t *Types) listed(ctx context.Context, domain string) listing {
+	return func() ([]Address, error) { return t.known(ctx, domain) }
+}
+
+// answers are what has been read of many accounts.
+type answers[V any] struct {
+	found map[Address]V
+	group int // how many the next reading takes
+}
+
+// further is how many times more accounts a reading takes than the one before. Who
+// looks at one account reads one, who looks at all of them reads few times, and
+// nobody reads more than a few times what he asks for: comparing two stores takes time.
+const further = 4
+
+// one returns the answer for one account. With it are read those that come after it
+// in known, more of them with every reading.
+func one[V any](s *snapshot, key string, account Address, known listing, read func([]Address) (map[Address]V, error)) (V, error) {
+	if s.touched(account) {
+		single, err := read([]Address{account})
+		return single[account], err
+	}
+	c := s.cell(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var none V
+	all, ok := c.value.(*answers[V])
+	if !ok {
+		all = &answers[V]{found: map[Address]V{}, group: 1}
+		c.value = all
+	}
+	if v, ok := all.found[account]; ok {
+		return v, nil
+	}
+	if c.read && c.err != nil && s.now().Sub(c.at) < failureAge {
+		return none, c.err
+	}
+	group, err := all.next(account, known)
+	if err != nil {
+		return none, err
+	}
+	values, err := read(group)
+	c.read = !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	c.err, c.at = err, s.now()
+	if err != nil {
+		return none, err
+	}
+	maps.Copy(all.found, values)
+	all.found[account] = values[account]
+	all.group *= further
+	return values[account], nil
+}
+
+// next returns whom to read with an account.
+func (a *answers[V]) next(account Address, known listing) ([]Address, error) {
+	group := []Address{account}
+	if a.group == 1 || known == nil {
+		return group, nil
+	}
+	list, err := known()
+	if err != nil {
+		return nil, err
+	}
+	for i := max(0, slices.Index(list, account)); i < len(list) && len(group) < a.group; i++ {
+		if _, read := a.found[list[i]]; !read && list[i] != account {
+			group = append(group, list[i])
 		}
 	}
-	single, err := read([]Address{account})
-	return single[account], err
+	return group, nil
 }

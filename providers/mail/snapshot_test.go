@@ -3,52 +3,105 @@ package mail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-func TestSnapshotReadsOnce(t *testing.T) {
+// reader answers for accounts with the number of the reading, and notes how many each
+// reading took.
+type reader struct {
+	mu    sync.Mutex
+	reads []int
+	fail  error
+}
+
+func (r *reader) read(list []Address) (map[Address]int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads = append(r.reads, len(list))
+	found := map[Address]int{}
+	for _, a := range list {
+		found[a] = len(r.reads)
+	}
+	return found, r.fail
+}
+
+// Who asks for one account reads one; who asks for all reads a few times, and every
+// account once; several who ask at the same time read no more.
+func TestSnapshotReadsAhead(t *testing.T) {
+	const accounts = 1000
+	var list []Address
+	for i := range accounts {
+		list = append(list, Address(fmt.Sprintf("user%04d@x", i)))
+	}
+	known := func() ([]Address, error) { return list, nil }
+	for name, asked := range map[string][]Address{"one": list[500:501], "some": list[500:520], "all": list} {
+		t.Run(name, func(t *testing.T) {
+			s, r := newSnapshot(time.Now), &reader{}
+			var all sync.WaitGroup
+			next := make(chan Address)
+			for range 8 {
+				all.Go(func() {
+					for a := range next {
+						if got, err := one(s, "routes", a, known, r.read); got == 0 || err != nil {
+							t.Errorf("%s = %d, %v; want an answer", a, got, err)
+						}
+					}
+				})
+			}
+			for _, a := range asked {
+				next <- a
+			}
+			close(next)
+			all.Wait()
+			total := 0
+			for _, n := range r.reads {
+				total += n
+			}
+			if total > further*len(asked) || total < len(asked) || total > accounts || len(r.reads) > 8 {
+				t.Errorf("%d asked: %d read in readings of %v", len(asked), total, r.reads)
+			}
+		})
+	}
+}
+
+func TestSnapshotForgets(t *testing.T) {
 	now := time.Now()
-	s := newSnapshot(func() time.Time { return now })
-	known := []Address{"a@x", "b@x", "c@x"}
-	var mu sync.Mutex
-	var reads [][]Address
-	ask := func(a Address) (int, error) {
-		return one(s, "routes", a, known, func(list []Address) (map[Address]int, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			reads = append(reads, list)
-			found := map[Address]int{}
-			for _, a := range list {
-				found[a] = len(reads)
-			}
-			return found, nil
-		})
+	s, r := newSnapshot(func() time.Time { return now }), &reader{}
+	known := func() ([]Address, error) { return []Address{"a@x", "b@x", "c@x"}, nil }
+	ask := func(a Address, want int) {
+		t.Helper()
+		if got, err := one(s, "routes", a, known, r.read); got != want || err != nil {
+			t.Errorf("%s = %d, %v; want reading %d", a, got, err, want)
+		}
 	}
-	var all sync.WaitGroup
-	for _, a := range known {
-		all.Go(func() {
-			if got, err := ask(a); got != 1 || err != nil {
-				t.Errorf("%s = %d, %v; want the first reading", a, got, err)
-			}
-		})
-	}
-	all.Wait()
-	if len(reads) != 1 || len(reads[0]) != 3 {
-		t.Fatalf("read %v, want all three at once", reads)
-	}
+	ask("a@x", 1)
+	ask("b@x", 2)
+	ask("c@x", 2)
 	s.touch("b@x")
-	if got, _ := ask("b@x"); got != 2 || len(reads[1]) != 1 {
-		t.Errorf("after a change: b@x = %d by %v, want a reading of its own", got, reads)
-	}
-	if got, _ := ask("a@x"); got != 1 {
-		t.Errorf("after a change of another account: a@x = %d, want the first reading", got)
+	ask("b@x", 3) // anew, alone
+	ask("c@x", 2)
+	s.reset()
+	ask("b@x", 4)
+	if diff := cmp.Diff([]int{1, 2, 1, 1}, r.reads); diff != "" {
+		t.Error(diff)
 	}
 	s.reset()
-	if got, _ := ask("b@x"); got != 3 || len(reads[2]) != 3 {
-		t.Errorf("after a reset: b@x = %d by %v, want all anew", got, reads)
+	r.fail = errors.New("down")
+	for range 3 {
+		if _, err := one(s, "routes", "a@x", known, r.read); !errors.Is(err, r.fail) {
+			t.Errorf("got %v, want the failure", err)
+		}
 	}
+	if len(r.reads) != 5 {
+		t.Errorf("a server that is down was asked %d times, want once", len(r.reads)-4)
+	}
+	r.fail, now = nil, now.Add(failureAge)
+	ask("a@x", 6)
 }
 
 func TestSnapshotRemembersFailuresForAMoment(t *testing.T) {
