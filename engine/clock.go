@@ -50,7 +50,8 @@ type clockRun struct {
 	frontier *graph.Frontier[string]
 	running  map[string]job // by operation
 	tries    map[string]int
-	keys     map[string]grouping // of the changes of this walk
+	queue    []*batch            // what is ready, in the order in which it will begin
+	filling  map[batchKey]*batch // those of the queue that can take more
 	// renewed are recurring objects that this turn has brought up to date.
 	renewed map[string]bool
 	round   int
@@ -68,7 +69,6 @@ type clockRun struct {
 func newClockRun(t *turn, p *plan.ClockPlan) *clockRun {
 	c := &clockRun{
 		t: t, path: p.Path, plan: p, running: map[string]job{}, tries: map[string]int{}, renewed: map[string]bool{},
-		keys: map[string]grouping{},
 	}
 	c.stage = StageOf(p, t.state.Clocks[p.Path].Phase)
 	return c
@@ -198,33 +198,26 @@ func (c *clockRun) walk() (bool, error) {
 			return false, err
 		}
 	}
-	moved := c.skip()
-	ready := c.frontier.Ready()
-	if len(ready) == 0 || c.shut || c.t.stopping {
+	moved := c.gather()
+	if len(c.queue) == 0 || c.shut || c.t.stopping {
 		if c.frontier.Running() > 0 || c.t.stopping {
 			return moved, nil
 		}
 		return true, c.endWalk()
 	}
-	if c.t.busy() {
-		return moved, nil
-	}
-	for _, batch := range c.batches(ready) {
-		if c.t.busy() {
-			break
-		}
-		c.prepare(batch)
+	for len(c.queue) > 0 && !c.t.busy() {
+		c.prepare(c.next())
 		moved = true
 	}
 	return moved, nil
 }
 
-// skip passes the nodes at which nothing is to be done, or nothing can be.
-func (c *clockRun) skip() bool {
+// gather queues what has become ready, and passes the nodes at which nothing is to
+// be done, or nothing can be.
+func (c *clockRun) gather() bool {
 	moved := false
-	for again := true; again; {
-		again = false
-		for _, address := range c.frontier.Ready() {
+	for ready := c.frontier.Ready(); len(ready) > 0; ready = c.frontier.Ready() {
+		for _, address := range ready {
 			change := c.changes[address]
 			switch {
 			case c.blind[address] != nil:
@@ -239,12 +232,48 @@ func (c *clockRun) skip() bool {
 				c.forget(address)
 				c.frontier.Finish(address)
 			default:
+				c.enqueue(*change)
 				continue
 			}
-			moved, again = true, true
+			moved = true
 		}
 	}
 	return moved
+}
+
+// A batch is changes that are made together: ready, and not begun yet.
+type batch struct {
+	key       batchKey
+	addresses []string
+}
+
+// batchKey groups changes; without a key a change goes alone.
+type batchKey struct{ provider, typ, key string }
+
+// enqueue adds a change to a batch that is not full, or else to a new one at the end.
+func (c *clockRun) enqueue(change plan.Change) {
+	key := batchKey{provider: change.Provider, typ: change.Type}
+	var limit int
+	key.key, limit = c.t.batch(c.job(change, ""))
+	b := c.filling[key]
+	if b == nil || limit > 0 && len(b.addresses) >= limit {
+		b = &batch{key: key}
+		c.queue = append(c.queue, b)
+		if key.key != "" {
+			c.filling[key] = b
+		}
+	}
+	b.addresses = append(b.addresses, change.Address)
+}
+
+// next takes the first batch off the queue.
+func (c *clockRun) next() []string {
+	b := c.queue[0]
+	c.queue = c.queue[1:]
+	if c.filling[b.key] == b {
+		delete(c.filling, b.key)
+	}
+	return b.addresses
 }
 
 // forget drops what is recorded of an object that is gone or no longer ours, and
@@ -259,45 +288,6 @@ func (c *clockRun) forget(address string) {
 	}
 	c.t.append(state.Entry{Forget: &state.Forget{Address: address}})
 	delete(c.known, address)
-}
-
-// batches groups what is ready, in the order of what is first in each.
-func (c *clockRun) batches(ready []string) [][]string {
-	var batches [][]string
-	open := map[batchKey]int{} // the index of the batch that is not full
-	for _, address := range ready {
-		key, limit := c.key(address)
-		i, ok := open[key]
-		if !ok || key.key == "" || limit > 0 && len(batches[i]) >= limit {
-			i = len(batches)
-			batches = append(batches, nil)
-			open[key] = i
-		}
-		batches[i] = append(batches[i], address)
-	}
-	return batches
-}
-
-// batchKey groups changes; without a key a change goes alone.
-type batchKey struct{ provider, typ, key string }
-
-// grouping is a provider's answer about one change.
-type grouping struct {
-	batchKey
-	limit int
-}
-
-// key returns what groups a change with others, and how many may go together.
-// Asked once a walk: a provider's answer depends on the change alone.
-func (c *clockRun) key(address string) (batchKey, int) {
-	k, ok := c.keys[address]
-	if !ok {
-		change := c.changes[address]
-		k.batchKey = batchKey{provider: change.Provider, typ: change.Type}
-		k.batchKey.key, k.limit = c.t.batch(c.job(*change, ""))
-		c.keys[address] = k
-	}
-	return k.batchKey, k.limit
 }
 
 // endWalk decides what comes after a walk: nothing after a failure, a closed window

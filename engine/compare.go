@@ -39,7 +39,7 @@ func (c *clockRun) compare(departed []plan.Record) error {
 		return nil
 	}
 	c.frontier = plan.Order(c.world, c.changes, c.t.contract.Back).Frontier()
-	clear(c.keys)
+	c.queue, c.filling = nil, map[batchKey]*batch{}
 	c.mode = walking
 	return c.readWindow()
 }

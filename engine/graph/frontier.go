@@ -1,7 +1,7 @@
 package graph
 
-// A Frontier walks a graph: it says which nodes are ready, that is, not started
-// and with all nodes before them finished. The walker decides how many run at
+// A Frontier walks a graph: it says which nodes become ready, that is, have all nodes
+// before them finished. The walker decides how many run at
 // once. A failed node holds back what comes after it and nothing else.
 type Frontier[K comparable] struct {
 	g       *Graph[K]
@@ -33,17 +33,13 @@ func (g *Graph[K]) Frontier() *Frontier[K] {
 	return f
 }
 
-// Ready returns the nodes that are ready.
+// Ready returns the nodes that have become ready since it was last asked.
 func (f *Frontier[K]) Ready() []K {
-	var nodes []K
-	kept := f.ready[:0]
-	for _, i := range f.ready {
-		if f.state[i] == pending {
-			kept = append(kept, i)
-			nodes = append(nodes, f.g.nodes[i])
-		}
+	nodes := make([]K, len(f.ready))
+	for n, i := range f.ready {
+		nodes[n] = f.g.nodes[i]
 	}
-	f.ready = kept
+	f.ready = f.ready[:0]
 	return nodes
 }
 

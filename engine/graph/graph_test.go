@@ -63,6 +63,14 @@ func TestFailureHoldsBackDependantsOnly(t *testing.T) {
 	if diff := cmp.Diff([]string{"e"}, f.Ready()); diff != "" {
 		t.Error(diff)
 	}
+	f.Start("e")
+	f.Retry("e")
+	if diff := cmp.Diff([]string{"e"}, f.Ready()); diff != "" {
+		t.Errorf("taken back: %s", diff)
+	}
+	if again := f.Ready(); len(again) > 0 {
+		t.Errorf("asked again, nothing has become ready: got %q", again)
+	}
 	if diff := cmp.Diff([]string{"b", "c"}, f.Held()); diff != "" {
 		t.Error(diff)
 	}

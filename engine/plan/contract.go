@@ -102,10 +102,17 @@ func drifted(schema providers.ResourceSchema, differs []string, want, got cty.Va
 	return names
 }
 
+// planned returns the change of an address in a stage, nil if there is none.
 func (c *ClockPlan) planned(stage int, address string) *Change {
-	changes := c.Stages[stage].Changes
-	if i := slices.IndexFunc(changes, func(ch Change) bool { return ch.Address == address }); i >= 0 {
-		return &changes[i]
+	for len(c.index) < len(c.Stages) {
+		index := map[string]int{}
+		for i, change := range c.Stages[len(c.index)].Changes {
+			index[change.Address] = i
+		}
+		c.index = append(c.index, index)
+	}
+	if i, ok := c.index[stage][address]; ok {
+		return &c.Stages[stage].Changes[i]
 	}
 	return nil
 }

@@ -38,6 +38,8 @@ type ClockPlan struct {
 	// Gone says that the configuration does not have the clock any more. Its migration
 	// is at an end, and all that the state has of it is forgotten.
 	Gone bool `json:"gone,omitempty"`
+
+	index []map[string]int // of the changes of each stage by address; see planned
 }
 
 // A StagePlan is a phase of the timeline: its gates, then its changes. The first
