@@ -273,7 +273,7 @@ func testTimerBeforePark(t *testing.T, b *bench) {
 	}
 	b.refresh()
 	if !held {
-		t.Fatalf("mail was never held: %v", f.names)
+		t.Fatalf("mail was never held: %v, %v", f.names, err)
 	}
 	if outcome != providers.NotApplied || !errors.Is(err, mail.ErrExpired) {
 		t.Errorf("got %v, %v; want not applied, %v", outcome, err, mail.ErrExpired)
