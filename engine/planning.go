@@ -281,26 +281,7 @@ func (p *planner) observe(ctx context.Context, routes []plan.Route) (map[string]
 		}
 		observed[o.address] = o.value
 	}
-	return observed, distinct(errs)
-}
-
-// distinct joins errors, the same text once: a server that is down is one error,
-// however many objects it has.
-func distinct(errs []error) error {
-	seen := map[string]bool{}
-	var kept []error
-	for _, err := range errs {
-		cause := err
-		var fault providers.Error
-		if errors.As(err, &fault) {
-			cause = fault
-		}
-		if !seen[cause.Error()] {
-			seen[cause.Error()] = true
-			kept = append(kept, err)
-		}
-	}
-	return errors.Join(kept...)
+	return observed, joined(errs)
 }
 
 func (p *planner) last(r plan.Resource) cty.Value {

@@ -26,6 +26,7 @@ type systems struct {
 	mu        sync.Mutex
 	open      map[string]providers.System
 	slots     map[string]chan struct{}
+	patience  map[string]*providers.Patience
 	resources map[served]providers.Resource
 	normals   map[string]normalised // by address
 }
@@ -51,7 +52,7 @@ const (
 func (e *Engine) systems(lineage string) *systems {
 	s := &systems{
 		engine: e, lineage: lineage, configs: map[string]config.Provider{}, open: map[string]providers.System{}, slots: map[string]chan struct{}{},
-		resources: map[served]providers.Resource{}, normals: map[string]normalised{},
+		patience: map[string]*providers.Patience{}, resources: map[served]providers.Resource{}, normals: map[string]normalised{},
 	}
 	for _, p := range e.Program.Providers() {
 		s.configs[p.Address] = p
@@ -81,7 +82,7 @@ func (s *systems) system(ctx context.Context, address string) (providers.System,
 	if err != nil {
 		return nil, fmt.Errorf("%s (%s): %w", address, p.Where, err)
 	}
-	s.open[address], s.slots[address] = sys, make(chan struct{}, slots)
+	s.open[address], s.slots[address], s.patience[address] = sys, make(chan struct{}, slots), &providers.Patience{}
 	return sys, nil
 }
 
@@ -104,7 +105,7 @@ func (s *systems) resource(ctx context.Context, address, typ string) (providers.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.resources[key] = providers.Decorate(r, providers.Decoration{Tries: tries, Pause: providers.Pause, Slots: s.slots[address], ReadOnly: s.readOnly})
+	s.resources[key] = providers.Decorate(r, providers.Decoration{Tries: tries, Pause: providers.Pause, Patience: s.patience[address], Slots: s.slots[address], ReadOnly: s.readOnly})
 	return s.resources[key], nil
 }
 
@@ -228,7 +229,54 @@ func (s *systems) observeOne(ctx context.Context, r request) observation {
 	}
 	value, err := res.Observe(ctx, r.desired, r.last)
 	if err != nil {
-		err = fmt.Errorf("observing %s: %w", r.address, err)
+		err = &blindError{address: r.address, err: err}
 	}
 	return observation{address: r.address, value: value, err: err}
+}
+
+// A blindError says that an object could not be observed, and how many more could
+// not be for the same cause.
+type blindError struct {
+	address string
+	more    int
+	err     error
+}
+
+func (e *blindError) Unwrap() error { return e.err }
+
+func (e *blindError) Error() string {
+	switch e.more {
+	case 0:
+		return fmt.Sprintf("observing %s: %v", e.address, e.err)
+	case 1:
+		return fmt.Sprintf("observing %s and 1 more object: %v", e.address, e.err)
+	}
+	return fmt.Sprintf("observing %s and %d more objects: %v", e.address, e.more, e.err)
+}
+
+// joined joins the errors of observations, the same cause once: a server that is down
+// is one error, however many objects it has.
+func joined(errs []error) error {
+	seen := map[string]*blindError{}
+	var kept []error
+	for _, err := range errs {
+		cause := err
+		var fault providers.Error
+		if errors.As(err, &fault) {
+			cause = fault
+		}
+		var blind *blindError
+		if !errors.As(err, &blind) {
+			blind = &blindError{}
+		} else if cause == err {
+			cause = blind.err
+		}
+		if before := seen[cause.Error()]; before != nil {
+			before.more++
+			continue
+		}
+		seen[cause.Error()] = blind
+		kept = append(kept, err)
+	}
+	return errors.Join(kept...)
 }

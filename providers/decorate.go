@@ -3,6 +3,7 @@ package providers
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -16,6 +17,10 @@ type Decoration struct {
 	Tries int
 	// Pause waits before the next try, or until ctx is done.
 	Pause func(ctx context.Context, try int)
+	// Patience, which decorations of one system share, is lost where an observation
+	// was tried in vain: a system that is down costs the pauses once, not once for each
+	// object. nil is never lost.
+	Patience *Patience
 	// Slots limits how many observations and effects run at once on one system: as
 	// many as the channel's capacity. Decorations of one system share it.
 	Slots chan struct{}
@@ -36,10 +41,44 @@ func Pause(ctx context.Context, try int) {
 	}
 }
 
+// Patience remembers that a system was tried in vain. Its zero value is patient; it
+// is safe for concurrent use.
+type Patience struct {
+	mu   sync.Mutex
+	lost time.Time
+}
+
+// impatience is how long patience stays lost.
+const impatience = 5 * time.Second
+
+// lose notes an observation that was tried in vain, and regain one that was not.
+func (p *Patience) lose() { p.set(time.Now()) }
+
+func (p *Patience) regain() { p.set(time.Time{}) }
+
+func (p *Patience) set(lost time.Time) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = lost
+}
+
+// isLost reports whether an observation was tried in vain just now.
+func (p *Patience) isLost() bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.lost) < impatience
+}
+
 // Decorate returns r with the behaviour added.
 func Decorate(r Resource, d Decoration) Resource {
 	if d.Tries > 1 {
-		r = retrying{Resource: r, tries: d.Tries, pause: d.Pause}
+		r = retrying{Resource: r, tries: d.Tries, pause: d.Pause, patience: d.Patience}
 	}
 	if d.Slots != nil {
 		r = limited{Resource: r, slots: d.Slots}
@@ -52,8 +91,9 @@ func Decorate(r Resource, d Decoration) Resource {
 
 type retrying struct {
 	Resource
-	tries int
-	pause func(context.Context, int)
+	tries    int
+	pause    func(context.Context, int)
+	patience *Patience
 }
 
 func (r retrying) Unwrap() any { return r.Resource }
@@ -62,7 +102,14 @@ func (r retrying) Observe(ctx context.Context, desired, last cty.Value) (cty.Val
 	for try := 0; ; try++ {
 		v, err := r.Resource.Observe(ctx, desired, last)
 		var e Error
-		if err == nil || try+1 >= r.tries || ctx.Err() != nil || !errors.As(err, &e) || !e.Temporary() {
+		switch {
+		case err == nil:
+			r.patience.regain()
+			return v, nil
+		case ctx.Err() != nil || !errors.As(err, &e) || !e.Temporary() || r.patience.isLost():
+			return v, err
+		case try+1 >= r.tries:
+			r.patience.lose()
 			return v, err
 		}
 		if r.pause != nil {

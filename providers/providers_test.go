@@ -118,6 +118,21 @@ func TestRetryObservesOnly(t *testing.T) {
 			t.Errorf("%d failures with %v: %d calls, %v; want %d, error %v", test.failures, test.err, f.calls, err, test.wantCalls, test.wantErr)
 		}
 	}
+	// What was tried in vain for one object is not tried again for the next at once.
+	patience := &Patience{}
+	for object, wantCalls := range []int{3, 1, 1} {
+		f := &flaky{failures: 9, err: temporary}
+		_, err := Decorate(f, Decoration{Tries: 3, Patience: patience}).Observe(context.Background(), cty.True, cty.True)
+		if err == nil || f.calls != wantCalls {
+			t.Errorf("object %d of a system that is down: %d calls, %v; want %d and an error", object, f.calls, err, wantCalls)
+		}
+	}
+	for object, wantCalls := range []int{1, 3} { // it answers again: patience as before
+		f := &flaky{failures: object * 2, err: temporary}
+		if _, err := Decorate(f, Decoration{Tries: 3, Patience: patience}).Observe(context.Background(), cty.True, cty.True); err != nil || f.calls != wantCalls {
+			t.Errorf("object %d of a system that is back: %d calls, %v; want %d", object, f.calls, err, wantCalls)
+		}
+	}
 	f := &flaky{err: temporary}
 	if _, _, err := Decorate(f, Decoration{Tries: 3}).Apply(context.Background(), Change{}, nil); err == nil || f.effects != 1 {
 		t.Errorf("an effect was tried %d times, %v; want once, an error", f.effects, err)

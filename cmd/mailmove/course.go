@@ -25,6 +25,7 @@ type course struct {
 	mu      sync.Mutex
 	running map[string]*work // by address
 	done    int
+	failed  map[string]bool // causes of failures that have had their line
 }
 
 // work is one change that is under way.
@@ -40,7 +41,7 @@ type work struct {
 const sayEvery = 15 * time.Second
 
 func newCourse(u *ui) *course {
-	c := &course{ui: u, now: time.Now, tick: time.NewTicker(200 * time.Millisecond), over: make(chan struct{}), running: map[string]*work{}}
+	c := &course{ui: u, now: time.Now, tick: time.NewTicker(200 * time.Millisecond), over: make(chan struct{}), running: map[string]*work{}, failed: map[string]bool{}}
 	go func() {
 		for {
 			select {
@@ -99,8 +100,13 @@ func (c *course) take(e view.Event) (took time.Duration, silent bool) {
 		if w != nil {
 			took = e.At.Sub(w.begun)
 		}
-		if e.Type == string(engine.NoticeApplied) {
+		switch engine.NoticeKind(e.Type) {
+		case engine.NoticeApplied:
 			c.done++
+		case engine.NoticeFailed: // the same at many objects is told once; the report counts them
+			cause := strings.ReplaceAll(e.Text, e.Address, "")
+			silent = c.failed[cause]
+			c.failed[cause] = true
 		}
 	case engine.NoticeStep:
 		if w != nil {

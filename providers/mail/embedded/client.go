@@ -112,6 +112,10 @@ func (c client) call(ctx context.Context, name string, in server.Request) (out s
 }
 
 func (c client) unreachable(err error) error {
+	var call *url.Error
+	if errors.As(err, &call) {
+		err = call.Err // without the call: a server that is down is one error, whatever was asked
+	}
 	return &providers.Fault{Err: fmt.Errorf("calling the embedded server %s: %w", c.url.Host, err), Retry: true,
 		Next: "Check that the server is running and that address names its control interface."}
 }
