@@ -129,11 +129,13 @@ func (b *batch) hold(ctx context.Context) {
 		}
 		err = router.SetRoutes(ctx, moves[0].op, routes)
 	}
-	for _, m := range moves {
-		if err != nil {
+	if err != nil {
+		b.each(armed, func(m *move) {
 			m.abort(ctx, fmt.Errorf("holding mail for %s on %s: %w", m.account, source.name(), err))
-			continue
-		}
+		})
+		return
+	}
+	for _, m := range moves {
 		m.stage = held
 	}
 }

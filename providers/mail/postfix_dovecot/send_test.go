@@ -72,7 +72,9 @@ func TestSendOfVanishedStore(t *testing.T) {
 			if !strings.Contains(s.errors, c.says) {
 				t.Errorf("%s: %s says %q, want %q in it", c.name, method, s.errors, c.says)
 			}
-			if _, err := os.Stat(began); (err == nil) != (c.want == 0) {
+			// Where there is no home there is nothing that rsync could look into.
+			begins := c.want == 0 && (method == "backup" || c.files != nil)
+			if _, err := os.Stat(began); (err == nil) != begins {
 				t.Errorf("%s: that the copying of %s began is %v", c.name, method, err == nil)
 			}
 		}

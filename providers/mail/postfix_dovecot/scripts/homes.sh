@@ -308,8 +308,8 @@ unfilter() {
 			postsuper -r "$id" 2>/dev/null || :
 		fi
 	done <"$work/kept"
-	# Else it would look once a minute.
-	if [ -s "$work/kept" ]; then postkick public pickup W; fi
+	# Else it would look once a minute. Who is kicked while it ends dies of SIGPIPE.
+	if [ -s "$work/kept" ]; then postkick public pickup W || postkick public pickup W || :; fi
 }
 
 # release: what was held for the addresses is tried now. What was queued for a user of

@@ -478,6 +478,11 @@ send() {
 	# A file system stays mounted while it is somebody's working directory.
 	cd "$home" 2>/dev/null || :
 	same_store "$there" "$identity" "$home" "${box:+$home/$box}" maildir
+	if ! present "$home"; then
+		# Nobody has written to this account or logged in, and there is no copy either.
+		echo 0 0 0
+		return
+	fi
 	if [ -n "$box" ]; then
 		if present "$home/$box"; then
 			seek "$home/$box" -type l -print >"$work/links"
