@@ -39,12 +39,22 @@ func TestSnapshotReadsAhead(t *testing.T) {
 		list = append(list, Address(fmt.Sprintf("user%04d@x", i)))
 	}
 	known := func() ([]Address, error) { return list, nil }
-	for name, asked := range map[string][]Address{"one": list[500:501], "some": list[500:520], "all": list} {
+	for name, test := range map[string]struct {
+		asked    []Address
+		askers   int
+		atMost   int
+		readings int
+	}{
+		"one":                     {list[500:501], 1, 1, 1},
+		"some":                    {list[500:520], 1, 21, 3},
+		"all":                     {list, 1, accounts, 6},
+		"all, from several sides": {list, 8, accounts, 8 + 6},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, r := newSnapshot(time.Now), &reader{}
 			var all sync.WaitGroup
 			next := make(chan Address)
-			for range 8 {
+			for range test.askers {
 				all.Go(func() {
 					for a := range next {
 						if got, err := one(s, "routes", a, known, r.read); got == 0 || err != nil {
@@ -53,7 +63,7 @@ func TestSnapshotReadsAhead(t *testing.T) {
 					}
 				})
 			}
-			for _, a := range asked {
+			for _, a := range test.asked {
 				next <- a
 			}
 			close(next)
@@ -62,8 +72,8 @@ func TestSnapshotReadsAhead(t *testing.T) {
 			for _, n := range r.reads {
 				total += n
 			}
-			if total > further*len(asked) || total < len(asked) || total > accounts || len(r.reads) > 8 {
-				t.Errorf("%d asked: %d read in readings of %v", len(asked), total, r.reads)
+			if total > test.atMost || total < len(test.asked) || len(r.reads) > test.readings {
+				t.Errorf("%d asked: %d read in readings of %v; want at most %d in %d", len(test.asked), total, r.reads, test.atMost, test.readings)
 			}
 		})
 	}

@@ -94,7 +94,7 @@ func (s stragglers) watch(ctx context.Context, v, last *stragglersValue) (*strag
 	}
 	for _, straggler := range found {
 		observed.Hosts[straggler.Host] = straggler.Last.UTC().Format(time.RFC3339)
-		if straggler.Last.After(since) {
+		if !straggler.Last.Before(since) { // a log may tell whole seconds only
 			since = straggler.Last
 			observed.Last = new(since.UTC().Format(time.RFC3339))
 		}

@@ -38,7 +38,7 @@ gather() {
 # zone, and the last such time before now.
 instant() {
 	case $1 in
-	[0-9]*) date -d "$1" +%FT%T%:z && return ;;
+	[0-9]*) date -d "$1" +%FT%T.%N%:z && return ;;
 	esac
 	at=$(date -d "$1" +%s) || die "the time $1 of the mail log is unknown"
 	if [ "$at" -gt $(($(date +%s) + 86400)) ]; then at=$(date -d "$1 $(($(date +%Y) - 1))" +%s); fi
