@@ -100,6 +100,8 @@ func TestBackFromAStuckPhase(t *testing.T) {
 	b := newBench(t, journey(), found())
 	p := b.plan(Target{})
 	b.world.onEffect = func(address string) {
+		b.world.mu.Lock()
+		defer b.world.mu.Unlock()
 		if b.world.things["scaffold"] == "red" && b.world.things["sign"] == "blue" {
 			b.world.personal = map[string]bool{"box1": true}
 		}
@@ -139,15 +141,16 @@ func TestBegunAndTakenOut(t *testing.T) {
 	}
 	made := b.plan(Target{})
 	b.world.onEffect = func(address string) {
+		b.world.mu.Lock()
+		defer b.world.mu.Unlock()
 		if address == "extra" {
 			b.world.fault = func(int) bool { return true }
-			b.world.onEffect = nil
 		}
 	}
 	if _, err := b.engine().Apply(context.Background(), made); err == nil {
 		t.Fatal("it was not killed")
 	}
-	b.world.fault = func(int) bool { return false }
+	b.world.onEffect, b.world.fault = nil, func(int) bool { return false }
 	b.world.things["extra"] = "red" // as it happened after the answer was lost
 	for _, things := range p.worlds["move"] {
 		delete(things, "extra")
@@ -178,6 +181,8 @@ func TestBackFromABegunChange(t *testing.T) {
 	b := newBench(t, journey(), found())
 	p := b.plan(Target{})
 	b.world.onEffect = func(address string) {
+		b.world.mu.Lock()
+		defer b.world.mu.Unlock()
 		if address == "box1" && b.world.things["box1"] == "blue" {
 			b.world.fault = func(int) bool { return true }
 		}

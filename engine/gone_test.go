@@ -118,6 +118,8 @@ func TestUnfinishedAndTakenOut(t *testing.T) {
 		"killed in its last change": {func(t *testing.T, b *bench) {
 			p := b.plan(Target{})
 			b.world.onEffect = func(address string) {
+				b.world.mu.Lock()
+				defer b.world.mu.Unlock()
 				if address == "scaffold" && b.world.things["sign"] == "green" {
 					b.world.fault = func(int) bool { return true }
 				}

@@ -130,8 +130,11 @@ func (w things) Observe(_ context.Context, desired, last *thing) (*thing, error)
 }
 
 func (w things) Apply(_ context.Context, c providers.TypedChange[thing], log providers.TypedLog[thing]) (providers.Outcome, *thing, error) {
-	if w.onEffect != nil {
-		w.onEffect(c.Address)
+	w.mu.Lock()
+	hook := w.onEffect
+	w.mu.Unlock()
+	if hook != nil {
+		hook(c.Address)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -157,8 +157,8 @@ func TestDriftInTheLastMoment(t *testing.T) {
 		if address == "box1" {
 			b.world.mu.Lock()
 			b.world.things["sign"] = "purple"
-			b.world.mu.Unlock()
 			b.world.onEffect = nil
+			b.world.mu.Unlock()
 		}
 	}
 	r, err := b.engine().Apply(context.Background(), p)
