@@ -153,9 +153,32 @@ reload_between() {
 	kill "$guard" 2>/dev/null || :
 }
 
+# checkers: the processes that check passwords, but not their workers.
+checkers() { ps -o pid=,args= --ppid "$(cat "$base/master.pid")" | awk '$2 ~ /auth$/ && $3 != "-w" { print $1 }'; }
+
+# end_checkers BEFORE PID...: a process that checks passwords outlives a reload for
+# those who are connected to it, such as smtpd. For PAM it needs workers, which fit
+# their configuration and no older one: each login through it would fail. Once it is
+# gone, they come to the new one. BEFORE is what its socket was before the reload.
+end_checkers() {
+	before=$1
+	shift
+	i=0
+	while [ "$(stat -c '%i %z' "$base/auth-master" 2>/dev/null)" = "$before" ] && [ "$i" -lt 1000 ]; do
+		i=$((i + 1))
+		sleep 0.01
+	done
+	for pid in "$@"; do kill "$pid" 2>/dev/null || :; done
+}
+
 # reload_dovecot WANTED: until the passdbs are in force (0) or no longer (1).
 reload_dovecot() {
+	base=$(doveconf -h base_dir)
+	before=$(stat -c '%i %z' "$base/auth-master")
+	old=$(checkers)
 	reload_between
+	# shellcheck disable=SC2086 # numbers
+	if [ "$(setting users)" = system ]; then end_checkers "$before" $old; fi
 	i=0
 	while :; do
 		now=0
