@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/mailmove/mailmove/providers"
 )
 
 // keptBackups is how many former snapshots are kept beside the state.
@@ -48,6 +50,9 @@ func (f *File) Load() (*Snapshot, error) {
 		return nil, fmt.Errorf("reading the state: %w", journalErr)
 	}
 	s, err := decode(data)
+	if version := (*versionError)(nil); errors.As(err, &version) {
+		return nil, providers.Faultf("Use the version of mailmove that wrote it. Nothing was changed.", "reading the state %s: %w", f.path, err)
+	}
 	if err != nil {
 		return nil, &DamageError{File: f.path, Err: err}
 	}
@@ -69,6 +74,13 @@ func (f *File) Load() (*Snapshot, error) {
 	return s, nil
 }
 
+// A versionError says that another version of mailmove wrote the snapshot.
+type versionError struct{ version int }
+
+func (e *versionError) Error() string {
+	return fmt.Sprintf("it has format version %d, and this mailmove reads version %d", e.version, FormatVersion)
+}
+
 // decode reads a snapshot strictly.
 func decode(data []byte) (*Snapshot, error) {
 	var version struct {
@@ -78,7 +90,7 @@ func decode(data []byte) (*Snapshot, error) {
 		return nil, err
 	}
 	if version.FormatVersion != FormatVersion {
-		return nil, fmt.Errorf("it has format version %d, and this mailmove reads version %d; use the version of mailmove that wrote it", version.FormatVersion, FormatVersion)
+		return nil, &versionError{version.FormatVersion}
 	}
 	s := NewSnapshot("", "")
 	if err := strict(data, s); err != nil {

@@ -50,7 +50,7 @@ func (e *DamageError) Unwrap() error { return e.Err }
 
 // Hint implements [providers.Error].
 func (e *DamageError) Hint() string {
-	return "Nothing was changed. Restore the newest intact backup beside it (" + e.File + ".backup.1 …) together with an empty journal, or read docs/runbook.md, section \"The state file is lost\"."
+	return "Nothing was changed. Restore the newest intact backup beside it (" + e.File + ".backup.1 …) together with an empty journal, or read docs/runbook.md, section \"The state file is damaged\"."
 }
 
 // Temporary implements [providers.Error].
