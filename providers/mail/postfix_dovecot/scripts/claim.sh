@@ -132,19 +132,19 @@ entering() {
 }
 
 # reload_between: reload Dovecot at an instant when nobody is on his way in, if there
-# is one within ten seconds: a reload ends who is ("Internal login failure"). Its
+# is one within half a minute: a reload ends who is ("Internal login failure"). Its
 # master stands still while we look, so that nobody sets out meanwhile; a process of
 # its own lets it go on should we be killed.
 reload_between() {
 	master=$(cat "$(doveconf -h base_dir)/master.pid")
 	# shellcheck disable=SC2016 # expanded by that shell
-	setsid sh -c 'sleep 15; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null &
+	setsid sh -c 'sleep 60; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null &
 	guard=$!
 	i=0
 	while :; do
 		kill -STOP "$master"
 		i=$((i + 1))
-		if [ "$i" -gt 150 ] || [ -z "$(entering)" ]; then break; fi
+		if [ "$i" -gt 400 ] || [ -z "$(entering)" ]; then break; fi
 		kill -CONT "$master"
 		sleep 0.05
 	done
