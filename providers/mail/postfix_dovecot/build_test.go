@@ -33,9 +33,9 @@ fi
 printf '%s\n' "$text" >"$source.db"
 `, 0o755)
 	build := func() *exec.Cmd {
-		cmd := exec.Command("sh", "-s", "postmap", "hash", at("map"))
+		cmd := exec.Command("sh", "-s", "build", "postmap", "hash", at("map"))
 		cmd.Stdin = strings.NewReader(buildScript)
-		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "MAILMOVE_STATE="+dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

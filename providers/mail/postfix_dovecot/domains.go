@@ -46,11 +46,22 @@ func (s *System) Accepts(ctx context.Context, domain string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return slices.Contains(listed, domain) || slices.ContainsFunc(files, func(f *mapFile) bool {
+	if files, err = s.inForce(ctx, files); err != nil {
+		return false, err
+	}
+	if slices.Contains(listed, domain) {
+		reload, err := remote.ReadFiles(ctx, s.runner, reloadMark)
+		return err == nil && !reload[0].Exists, err
+	}
+	return slices.ContainsFunc(files, func(f *mapFile) bool {
 		_, found := f.find(domain)
 		return found
 	}), nil
 }
+
+// reloadMark is there from before main.cf is changed until Postfix has been reloaded:
+// between the two what main.cf says is not in force.
+const reloadMark = "/var/lib/mailmove/reload"
 
 //go:embed scripts/domain.sh
 var domainScript string

@@ -136,3 +136,41 @@ func TestOvertakenOperator(t *testing.T) {
 		t.Errorf("the outcome is not known: %v", err)
 	}
 }
+
+// A text that was changed and whose map was not built, since somebody was killed in
+// between, is not what Postfix goes by.
+func TestInterruptedBuild(t *testing.T) {
+	t.Parallel()
+	b := newLab(t)
+	ctx := t.Context()
+	const moving = "moving.example"
+	b.exec("new", `for map in domains mailboxes aliases; do
+	mkdir -p /var/lib/mailmove/begun/etc/postfix && touch /var/lib/mailmove/begun/etc/postfix/virtual_$map
+done
+echo 'moving.example ok' >>/etc/postfix/virtual_domains
+echo 'anna@moving.example ok' >>/etc/postfix/virtual_mailboxes
+echo 'info@moving.example anna@moving.example' >>/etc/postfix/virtual_aliases
+echo 'anna@moving.example:{PLAIN}x:5000:5000::/var/vmail/moving.example/anna::' >>/etc/dovecot/users`)
+	look := func() (accepts bool, accounts, aliases int) {
+		t.Helper()
+		accepts, err := b.new.Accepts(ctx, moving)
+		b.must(err)
+		list, err := b.new.Accounts(ctx, moving)
+		b.must(err)
+		known, err := b.new.Aliases(ctx, moving)
+		b.must(err)
+		return accepts, len(list), len(known)
+	}
+	if accepts, accounts, aliases := look(); accepts || accounts != 0 || aliases != 0 {
+		t.Errorf("before the maps are built: accepted %v, %d accounts, %d aliases", accepts, accounts, aliases)
+	}
+	b.must(b.new.PutAccounts(ctx, "account", []mail.AccountEdit{{Account: mail.Account{Address: "anna@moving.example"}}}))
+	b.must(b.new.PutAliases(ctx, "alias", []mail.AliasEdit{{Address: "info@moving.example", Members: []mail.Address{"anna@moving.example"}}}))
+	b.must(b.new.PutDomain(ctx, "domain", moving, true))
+	if accepts, accounts, aliases := look(); !accepts || accounts != 1 || aliases != 1 {
+		t.Errorf("done again: accepted %v, %d accounts, %d aliases", accepts, accounts, aliases)
+	}
+	if left := b.exec("new", "find /var/lib/mailmove/begun -type f; postmap -q moving.example hash:/etc/postfix/virtual_domains"); strings.TrimSpace(left) != "ok" {
+		t.Errorf("there is left, or not in force: %q", left)
+	}
+}

@@ -26,6 +26,17 @@ type mapFile struct {
 	lines             []string
 	entries           []entry
 	changed           bool
+	// begun says that the text was changed and the map perhaps not: something was
+	// interrupted, and what is in force is what the map holds.
+	begun bool
+}
+
+// program makes the map.
+func (f *mapFile) program() string {
+	if f.local {
+		return "postalias"
+	}
+	return "postmap"
 }
 
 // An entry is a logical line: it begins at lines[first] and its continuations,
@@ -112,7 +123,11 @@ func (f *mapFile) set(key, value string) {
 
 func (f *mapFile) content() []byte { return []byte(strings.Join(f.lines, "\n") + "\n") }
 
-// mapFiles reads the files of a parameter that names maps.
+// begunAt is where build.sh leaves a file named like the map until that is built.
+const begunAt = "/var/lib/mailmove/begun"
+
+// mapFiles reads the files of a parameter that names maps, to edit them. What is in
+// force, [System.inForce] tells.
 func (s *System) mapFiles(ctx context.Context, l *layout, parameter string) ([]*mapFile, error) {
 	var files []*mapFile
 	var paths []string
@@ -128,19 +143,42 @@ func (s *System) mapFiles(ctx context.Context, l *layout, parameter string) ([]*
 			return nil, fmt.Errorf("%s of %v: %w", parameter, s.runner, err)
 		}
 		files = append(files, &mapFile{typ: typ, path: p, local: parameter == "alias_maps"})
-		paths = append(paths, p)
+		paths = append(paths, p, begunAt+p)
 	}
 	found, err := remote.ReadFiles(ctx, s.runner, paths...)
 	if err != nil {
 		return nil, err
 	}
-	for i, f := range found {
-		if !f.Exists {
-			return nil, fmt.Errorf("%s of %v: the file %s does not exist", parameter, s.runner, f.Path)
+	for i, file := range files {
+		text, begun := found[2*i], found[2*i+1]
+		if !text.Exists {
+			return nil, fmt.Errorf("%s of %v: the file %s does not exist", parameter, s.runner, text.Path)
 		}
-		files[i].parse(f.Content)
+		file.parse(text.Content)
+		file.begun = begun.Exists
 	}
 	return files, nil
+}
+
+// inForce returns files as Postfix knows them: where something was interrupted, what
+// their maps hold.
+func (s *System) inForce(ctx context.Context, files []*mapFile) ([]*mapFile, error) {
+	known := slices.Clone(files)
+	for i, f := range files {
+		if !f.begun || f.typ == "texthash" {
+			continue
+		}
+		res, err := s.runner.Run(ctx, remote.Command{Name: "read a map", Script: buildScript, Args: []string{"show", f.program(), f.typ, f.path}})
+		if err != nil {
+			return nil, refusal(err)
+		}
+		known[i] = &mapFile{typ: f.typ, path: f.path, local: f.local}
+		for line := range strings.Lines(string(res.Stdout)) {
+			key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
+			known[i].entries = append(known[i].entries, entry{key: strings.ToLower(key), value: strings.TrimSpace(value)})
+		}
+	}
+	return known, nil
 }
 
 // splitList splits a list of main.cf.
@@ -156,22 +194,24 @@ func (s *System) write(ctx context.Context, op string, files ...*mapFile) error 
 		return err
 	}
 	var edits []remote.FileEdit
-	var build []string
+	begin, build := []string{"begin"}, []string{"build"}
 	for _, f := range files {
 		if f.changed {
 			edits = append(edits, remote.FileEdit{Path: f.path, Expect: f.digest, Content: f.content()})
+			begin = append(begin, f.path)
 		}
-		program := "postmap"
-		if f.local {
-			program = "postalias"
-		}
-		build = append(build, program, f.typ, f.path)
+		build = append(build, f.program(), f.typ, f.path)
 	}
-	if _, err := remote.Edit(ctx, s.runner, backupName(op), edits...); err != nil {
-		return conflict(err)
-	}
-	if len(build) == 0 {
+	if len(files) == 0 {
 		return nil
+	}
+	if len(edits) > 0 {
+		if _, err := s.runner.Run(ctx, remote.Command{Name: "begin to change maps", Script: buildScript, Args: begin}); err != nil {
+			return refusal(err)
+		}
+		if _, err := remote.Edit(ctx, s.runner, backupName(op), edits...); err != nil {
+			return conflict(err)
+		}
 	}
 	_, err := s.runner.Run(ctx, remote.Command{Name: "build maps", Script: buildScript, Args: build})
 	return refusal(err)

@@ -5,15 +5,19 @@
 # mail for the domain that long.
 set -eu
 export LC_ALL=C
+state=${MAILMOVE_STATE:-/var/lib/mailmove}
+# Until Postfix is reloaded, what main.cf says is not in force.
+mark() { mkdir -p "$state" && : >"$state/reload" && sync "$state/reload" "$state"; }
 list=$(postconf -h "$1")
 case $3 in
-add) postconf -e "$1 = ${list:+$list, }$2" ;;
+add) mark && postconf -e "$1 = ${list:+$list, }$2" ;;
 remove)
 	# What waits for an alias would go to the domain's MX as if it came from here.
 	if [ "$1" = mydestination ] && postqueue -j | tr 'A-Z' 'a-z' | grep -qF "@$2\""; then
 		echo "mail for $2 is still queued here: see postqueue -p" >&2
 		exit 1
 	fi
+	mark
 	postconf -e "$1 = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxiF -e "$2" | grep . | paste -s -d ' ')" ;;
 esac
 master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
@@ -26,3 +30,4 @@ for pid in $before; do
 		tenths=$((tenths + 1))
 	done
 done
+rm -f "$state/reload"
