@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func trialCommand() *cli.Command {
 		&cli.DurationFlag{Name: "between", Value: 10 * time.Second, Usage: "traffic between the move and the way back"},
 		&cli.DurationFlag{Name: "after", Value: 10 * time.Second, Usage: "traffic after the move"},
 		&cli.BoolFlag{Name: "keep", Usage: "leave the lab up"},
-		&cli.BoolFlag{Name: "quiet", Usage: "print the row only"},
+		&cli.BoolFlag{Name: "quiet", Usage: "print the row only, unless there is a fault"},
 		&cli.BoolFlag{Name: "json", Usage: "print the whole report as JSON instead of the row"},
 	)
 	return &cli.Command{
@@ -37,8 +38,9 @@ func trialCommand() *cli.Command {
 
 func runTrial(ctx context.Context, cmd *cli.Command) error {
 	var log io.Writer = os.Stderr
+	var kept bytes.Buffer
 	if cmd.Bool("quiet") {
-		log = io.Discard
+		log = &kept
 	}
 	if cmd.String("script") != "" && cmd.Bool("kill") {
 		return errors.New("a script cannot be killed and run again: leave out -kill or -script")
@@ -49,8 +51,11 @@ func runTrial(ctx context.Context, cmd *cli.Command) error {
 		Rollback: cmd.Bool("rollback"), Before: cmd.Duration("before"), Between: cmd.Duration("between"), After: cmd.Duration("after"),
 		Keep: cmd.Bool("keep"), Log: log,
 	})
+	if err != nil || len(result.Report.Faults) > 0 {
+		os.Stderr.Write(kept.Bytes())
+	}
 	if result != nil {
-		if err := printResult(result, migration, cmd.Bool("json"), cmd.Bool("quiet")); err != nil {
+		if err := printResult(result, migration, cmd.Bool("json")); err != nil {
 			return err
 		}
 		if n := len(result.Report.Faults); n > 0 {
@@ -67,11 +72,11 @@ func migrationOf(cmd *cli.Command, log io.Writer) trial.Migration {
 	return &trial.Mailmove{Recipe: cmd.String("recipe"), Kill: cmd.Bool("kill"), Log: log}
 }
 
-func printResult(result *trial.Result, migration trial.Migration, asJSON, quiet bool) error {
+func printResult(result *trial.Result, migration trial.Migration, asJSON bool) error {
 	if asJSON {
 		return printReport(result.Report, true)
 	}
-	if len(result.Report.Faults) > 0 && !quiet {
+	if len(result.Report.Faults) > 0 {
 		if err := result.Report.Print(os.Stderr); err != nil {
 			return err
 		}
