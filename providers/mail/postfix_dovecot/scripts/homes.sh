@@ -544,6 +544,23 @@ set_logins() {
 	flush_auth
 }
 
+# passing: sessions that are being handed over by a login process just now.
+passing() { awk '$6 == "03" && $8 ~ /\/login\/(imap|pop3|sieve)$/ { print $7 }' /proc/net/unix | sort; }
+
+# let_pass: who was let in before a door was shut gets to his session, to be ended like
+# others, instead of an error.
+let_pass() {
+	sleep 0.15
+	passing >"$work/passing"
+	i=0
+	while [ -s "$work/passing" ] && [ "$i" -lt 60 ]; do
+		i=$((i + 1))
+		sleep 0.05
+		passing | comm -12 "$work/passing" - >"$work/still"
+		mv "$work/still" "$work/passing"
+	done
+}
+
 # guard: the stores of accounts in $work/input that are not at home here are opened
 # for nobody.
 guard() {
@@ -552,9 +569,7 @@ guard() {
 	while read -r _ login; do
 		for service in $services; do [ -e "$doors/guard/$service/$login" ] || new=yes; done
 	done <"$work/guarded"
-	# Who was let in just before gets to his session meanwhile, to be ended like
-	# others, instead of an error.
-	[ -z "$new" ] || sleep 0.2
+	[ -z "$new" ] || let_pass
 	[ ! -s "$work/guarded" ] || locked put_guards
 }
 
