@@ -15,8 +15,8 @@ const domain = "example.com"
 
 // prepared is a bench as after the first phase of a move: both servers claimed and
 // trusting each other, the accounts on both, at home on the old one.
-func prepared(t *testing.T, accounts, messages int) (*bench, []mail.Account) {
-	b := newBench(t, accounts, messages)
+func prepared(t *testing.T, accounts, messages int, flags ...string) (*bench, []mail.Account) {
+	b := newBench(t, accounts, messages, flags...)
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
@@ -62,9 +62,17 @@ func (b *bench) transfer(list []mail.Account) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	there, err := b.new.Aliases(ctx, domain)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	before := map[mail.Address][]mail.Address{}
+	for _, a := range there {
+		before[a.Address] = a.Members
+	}
 	var puts []mail.AliasEdit
 	for _, a := range aliases {
-		puts = append(puts, mail.AliasEdit{Address: a.Address, Members: a.Members})
+		puts = append(puts, mail.AliasEdit{Address: a.Address, Expect: before[a.Address], Members: a.Members})
 	}
 	if err := b.new.PutAliases(ctx, "aliases", puts); err != nil {
 		b.t.Fatal(err)

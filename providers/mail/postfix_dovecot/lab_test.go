@@ -38,15 +38,15 @@ type bench struct {
 }
 
 // newBench starts a lab with seeded accounts on the old server.
-func newBench(t *testing.T, accounts, messages int) *bench {
+func newBench(t *testing.T, accounts, messages int, flags ...string) *bench {
 	t.Helper()
-	b := newLab(t)
+	b := newLab(t, flags...)
 	b.lab("seed", "-accounts", fmt.Sprint(accounts), "-messages", fmt.Sprint(messages))
 	return b
 }
 
-// newLab starts a lab without accounts.
-func newLab(t testing.TB) *bench {
+// newLab starts a lab without accounts; flags are those of mailmove-lab up.
+func newLab(t testing.TB, flags ...string) *bench {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: nothing is tested on real Postfix and Dovecot servers in network namespaces")
@@ -56,7 +56,7 @@ func newLab(t testing.TB) *bench {
 	if out, err := exec.Command("go", "build", "-o", b.program, "github.com/mailmove/mailmove/cmd/mailmove-lab").CombinedOutput(); err != nil {
 		t.Fatalf("building the lab: %v\n%s", err, out)
 	}
-	b.lab("up")
+	b.lab(append([]string{"up"}, flags...)...)
 	t.Cleanup(func() {
 		if t.Failed() && os.Getenv("MAILMOVE_TEST_KEEP") != "" {
 			t.Log("the lab stays up: ", b.name)
@@ -163,7 +163,7 @@ func (b *bench) send(server, from, to, marker string) {
 func (b *bench) stored(host, account, marker string) int {
 	b.t.Helper()
 	local, domain, _ := strings.Cut(account, "@")
-	out := b.exec(host, "grep -rl 'Subject: "+marker+"$' /var/vmail/"+domain+"/"+local+"/ 2>/dev/null | grep -c -e /cur/ -e /new/; :")
+	out := b.exec(host, "grep -rl 'Subject: "+marker+"$' /var/vmail/"+domain+"/"+local+"/ /home/"+local+"/ 2>/dev/null | grep -c -e /cur/ -e /new/; :")
 	var n int
 	fmt.Sscan(out, &n)
 	return n
