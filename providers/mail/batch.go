@@ -14,8 +14,12 @@ import (
 // account, several at a time. A move that fails ends, and the others go on.
 type batch struct{ moves []*move }
 
-// atOnce is how many accounts of a batch are worked on side by side.
-const atOnce = 4
+// atOnce is how many accounts of a batch are worked on side by side; parkedAtOnce, how
+// many whose users wait meanwhile: fewer, since every one slows the others down.
+const (
+	atOnce       = 4
+	parkedAtOnce = 2
+)
 
 // run brings every account to its home, from wherever it is.
 func (b *batch) run(ctx context.Context) {
@@ -25,14 +29,16 @@ func (b *batch) run(ctx context.Context) {
 	b.each(ahead, func(m *move) { m.copyAhead(ctx) })
 	b.each(ready, func(m *move) { m.arm(ctx) })
 	b.hold(ctx)
-	b.each(held, func(m *move) { m.decide(ctx) })
+	b.several(held, parkedAtOnce, func(m *move) { m.decide(ctx) })
 	b.switchOver(ctx)
 }
 
 // each calls f for the moves that are at a stage, several at a time.
-func (b *batch) each(at stage, f func(*move)) {
+func (b *batch) each(at stage, f func(*move)) { b.several(at, atOnce, f) }
+
+func (b *batch) several(at stage, n int, f func(*move)) {
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
+	slots := make(chan struct{}, n)
 	for _, m := range b.at(at) {
 		slots <- struct{}{}
 		wg.Go(func() {

@@ -3,6 +3,8 @@ package mail
 import (
 	"context"
 	"fmt"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // lastPasses is how often the last difference is copied before it must be none.
@@ -53,13 +55,22 @@ func (m *move) password(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ours, err := from.Credentials(ctx, []Address{m.account})
-	if err != nil {
-		return fmt.Errorf("reading the password hash of %s on %s: %w", m.account, m.source().name(), err)
-	}
-	theirs, err := to.Credentials(ctx, []Address{m.account})
-	if err != nil {
-		return fmt.Errorf("reading the password hash of %s on %s: %w", m.account, m.target().name(), err)
+	var ours, theirs map[Address]Credential
+	both, reading := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		if ours, err = from.Credentials(reading, []Address{m.account}); err != nil {
+			return fmt.Errorf("reading the password hash of %s on %s: %w", m.account, m.source().name(), err)
+		}
+		return nil
+	})
+	both.Go(func() (err error) {
+		if theirs, err = to.Credentials(reading, []Address{m.account}); err != nil {
+			return fmt.Errorf("reading the password hash of %s on %s: %w", m.account, m.target().name(), err)
+		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
+		return err
 	}
 	if ours[m.account] == theirs[m.account] {
 		return nil
