@@ -138,7 +138,7 @@ entering() {
 reload_between() {
 	master=$(cat "$(doveconf -h base_dir)/master.pid")
 	# shellcheck disable=SC2016 # expanded by that shell
-	setsid sh -c 'sleep 60; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null &
+	setsid sh -c 'sleep 60; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null 9>&- &
 	guard=$!
 	i=0
 	while :; do
