@@ -24,6 +24,9 @@
 //	mailmove-lab trial -mailmove ./mailmove -ttl 10s -spf reject
 //	mailmove-lab trial -mailmove ./mailmove -ttl 10s -kill
 //	mailmove-lab trial -mailmove ./mailmove -ttl 10s -rollback
+//	mailmove-lab trial -mailmove ./mailmove -ttl 10s -users system
+//
+// The servers keep virtual users, or, with -users system and -users-new system, those of /etc/passwd.
 //
 // Several labs may be up at once under different names (-name). Package internal/lab describes the hosts, internal/seed
 // the stores, internal/traffic and internal/users who is at work, internal/audit what is demanded, internal/trial the order.

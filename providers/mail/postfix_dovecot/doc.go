@@ -1,5 +1,6 @@
 // Package postfix_dovecot is the platform of mail servers that run Postfix and
-// Dovecot 2.3, with virtual users in a passwd-file and indexed maps.
+// Dovecot 2.3, with virtual users in a passwd-file and indexed maps, or with the
+// users of the system.
 //
 // # What it does on a server
 //
@@ -98,9 +99,45 @@
 // mounted. What was set aside on the way back stays below .mailmove-aside beside
 // the home, as links where it can.
 //
+// # Users of the system
+//
+// Where Dovecot's passdb is pam, shadow or passwd, an account is a user with a
+// password and an id of people (UID_MIN to UID_MAX of login.defs(5)). He has an
+// address in every domain of mydestination, and the domain is accepted by being one
+// of them. Accounts are made by useradd, without a shell and with nothing of
+// /etc/skel; hashes go by standard input to chpasswd, and only if crypt(3) of the
+// server knows their form. Aliases are those of aliases(5), and of virtual(5) where
+// the server has such maps. He logs in by his name or his address; the peer is
+// always told the address (destuser). Where people move to virtual users and their
+// programs send the name alone, set auth_default_realm there.
+//
+// Mail takes other ways there. local(8) looks at the name alone, and expands aliases
+// itself, to names at the host: neither cleanup(8) nor the queue manager sees to whom
+// it delivers. Therefore
+//
+//   - a route has an entry for each domain of mydestination. What an alias leads to
+//     then is not delivered at once but queued as a message of its own, and there our
+//     table of virtual(5) gives it the account's address, by which the peer knows it;
+//   - local(8) keeps the last answer about an address for 30 seconds, and so serves
+//     one message a process as long as the hooks are there (max_use); it may ask
+//     another trivial-rewrite than the queue manager does, and so each change of
+//     routes takes twelve seconds;
+//   - before a store is closed, every message for one of these domains that is being
+//     delivered is waited for, since it may be for an alias;
+//   - what local(8) would do for an account beside its mailbox (~/.forward, an entry
+//     of /etc/aliases under the user's own name) is not done once the account is
+//     away. Such accounts are listed as aliases with code, which stop the plan: turn
+//     them into Sieve rules or virtual aliases first;
+//   - the processes that check passwords before a reload of Dovecot are ended after
+//     it: those that PAM needs are started with the new configuration, and do not fit.
+//
 // # What is refused
 //
 // With a sentence: SQL and LDAP back ends, Dovecot 2.4, maps that are not files,
-// passwd-files that are looked up by anything but the whole address, and accounts
-// of the system (PAM), which cannot be listed and made yet.
+// passwd-files that are looked up by anything but the whole address. With users of
+// the system: users of LDAP or NIS beside those of /etc/passwd, logins by the name
+// alone (auth_username_format other than %n and %Ln), delivery past Dovecot's LMTP
+// (home_mailbox, mailbox_command, procmail), a limit for one account, a catch-all for
+// one domain (luser_relay is read, not written), names that useradd would not take,
+// and passwords in schemes that are Dovecot's own.
 package postfix_dovecot
