@@ -182,9 +182,6 @@ func (s *System) Accounts(ctx context.Context, domain string) ([]mail.Account, e
 	if err != nil {
 		return nil, err
 	}
-	if boxes, err = s.inForce(ctx, boxes); err != nil {
-		return nil, err
-	}
 	var accounts []mail.Account
 	for _, line := range users.lines {
 		a, err := mail.ParseAddress(line[fieldUser])

@@ -72,13 +72,6 @@ func (s *System) Aliases(ctx context.Context, domain string) ([]mail.Alias, erro
 	if err != nil {
 		return nil, err
 	}
-	for i := range tables {
-		known, err := s.inForce(ctx, []*mapFile{tables[i].mapFile})
-		if err != nil {
-			return nil, err
-		}
-		tables[i].mapFile = known[0]
-	}
 	found := map[mail.Address]mail.Alias{}
 	for _, t := range tables {
 		for _, e := range t.entries {

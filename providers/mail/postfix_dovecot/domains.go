@@ -46,12 +46,18 @@ func (s *System) Accepts(ctx context.Context, domain string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if files, err = s.inForce(ctx, files); err != nil {
+	mark, err := remote.ReadFiles(ctx, s.runner, reloadMark)
+	if err != nil {
 		return false, err
 	}
+	switch strings.TrimSpace(string(mark[0].Content)) {
+	case "add " + domain:
+		return false, nil
+	case "remove " + domain:
+		return true, nil
+	}
 	if slices.Contains(listed, domain) {
-		reload, err := remote.ReadFiles(ctx, s.runner, reloadMark)
-		return err == nil && !reload[0].Exists, err
+		return true, nil
 	}
 	return slices.ContainsFunc(files, func(f *mapFile) bool {
 		_, found := f.find(domain)
@@ -59,8 +65,8 @@ func (s *System) Accepts(ctx context.Context, domain string) (bool, error) {
 	}), nil
 }
 
-// reloadMark is there from before main.cf is changed until Postfix has been reloaded:
-// between the two what main.cf says is not in force.
+// reloadMark says "add DOMAIN" or "remove DOMAIN" from before main.cf is changed until
+// Postfix has been reloaded: between the two what main.cf says is not in force.
 const reloadMark = "/var/lib/mailmove/reload"
 
 //go:embed scripts/domain.sh

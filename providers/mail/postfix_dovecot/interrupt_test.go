@@ -144,12 +144,12 @@ func TestInterruptedBuild(t *testing.T) {
 	b := newLab(t)
 	ctx := t.Context()
 	const moving = "moving.example"
-	b.exec("new", `for map in domains mailboxes aliases; do
-	mkdir -p /var/lib/mailmove/begun/etc/postfix && touch /var/lib/mailmove/begun/etc/postfix/virtual_$map
-done
-echo 'moving.example ok' >>/etc/postfix/virtual_domains
-echo 'anna@moving.example ok' >>/etc/postfix/virtual_mailboxes
-echo 'info@moving.example anna@moving.example' >>/etc/postfix/virtual_aliases
+	b.exec("new", `begun=/var/lib/mailmove/begun/etc/postfix
+mkdir -p $begun && cd /etc/postfix && cp -p virtual_domains virtual_mailboxes virtual_aliases $begun
+echo 'moving.example ok' >>virtual_domains
+echo 'anna@moving.example ok' >>virtual_mailboxes
+echo 'info@moving.example anna@moving.example' >>virtual_aliases
+for map in virtual_domains virtual_mailboxes virtual_aliases; do sha256sum <$map | cut -c 1-64 >$begun/$map.to; done
 echo 'anna@moving.example:{PLAIN}x:5000:5000::/var/vmail/moving.example/anna::' >>/etc/dovecot/users`)
 	look := func() (accepts bool, accounts, aliases int) {
 		t.Helper()
@@ -172,5 +172,10 @@ echo 'anna@moving.example:{PLAIN}x:5000:5000::/var/vmail/moving.example/anna::' 
 	}
 	if left := b.exec("new", "find /var/lib/mailmove/begun -type f; postmap -q moving.example hash:/etc/postfix/virtual_domains"); strings.TrimSpace(left) != "ok" {
 		t.Errorf("there is left, or not in force: %q", left)
+	}
+	// Whoever edits the text by hand after an interruption is asked to say what holds.
+	b.exec("new", "cp -p /etc/postfix/virtual_domains /var/lib/mailmove/begun/etc/postfix/ && echo '# by hand' >>/etc/postfix/virtual_domains")
+	if _, err := b.new.Accepts(ctx, moving); err == nil || !strings.Contains(err.Error(), "changed by hand") {
+		t.Errorf("a text that was changed by hand after an interruption: %v", err)
 	}
 }

@@ -26,9 +26,6 @@ type mapFile struct {
 	lines             []string
 	entries           []entry
 	changed           bool
-	// begun says that the text was changed and the map perhaps not: something was
-	// interrupted, and what is in force is what the map holds.
-	begun bool
 }
 
 // program makes the map.
@@ -123,11 +120,13 @@ func (f *mapFile) set(key, value string) {
 
 func (f *mapFile) content() []byte { return []byte(strings.Join(f.lines, "\n") + "\n") }
 
-// begunAt is where build.sh leaves a file named like the map until that is built.
+// begunAt is where build.sh keeps the text that a map was made of until the map is
+// made of another one.
 const begunAt = "/var/lib/mailmove/begun"
 
-// mapFiles reads the files of a parameter that names maps, to edit them. What is in
-// force, [System.inForce] tells.
+// mapFiles reads the files of a parameter that names maps. Where a change was
+// interrupted before the map was made, what the map was made of is what Postfix goes
+// by, and counts: the next change begins from there.
 func (s *System) mapFiles(ctx context.Context, l *layout, parameter string) ([]*mapFile, error) {
 	var files []*mapFile
 	var paths []string
@@ -143,42 +142,40 @@ func (s *System) mapFiles(ctx context.Context, l *layout, parameter string) ([]*
 			return nil, fmt.Errorf("%s of %v: %w", parameter, s.runner, err)
 		}
 		files = append(files, &mapFile{typ: typ, path: p, local: parameter == "alias_maps"})
-		paths = append(paths, p, begunAt+p)
+		paths = append(paths, p, begunAt+p, begunAt+p+".to")
 	}
 	found, err := remote.ReadFiles(ctx, s.runner, paths...)
 	if err != nil {
 		return nil, err
 	}
 	for i, file := range files {
-		text, begun := found[2*i], found[2*i+1]
+		text, begun, to := found[3*i], found[3*i+1], found[3*i+2]
 		if !text.Exists {
 			return nil, fmt.Errorf("%s of %v: the file %s does not exist", parameter, s.runner, text.Path)
 		}
-		file.parse(text.Content)
-		file.begun = begun.Exists
+		if err := file.read(text.Content, begun, to); err != nil {
+			return nil, fmt.Errorf("%s of %v: %w", parameter, s.runner, err)
+		}
 	}
 	return files, nil
 }
 
-// inForce returns files as Postfix knows them: where something was interrupted, what
-// their maps hold.
-func (s *System) inForce(ctx context.Context, files []*mapFile) ([]*mapFile, error) {
-	known := slices.Clone(files)
-	for i, f := range files {
-		if !f.begun || f.typ == "texthash" {
-			continue
-		}
-		res, err := s.runner.Run(ctx, remote.Command{Name: "read a map", Script: buildScript, Args: []string{"show", f.program(), f.typ, f.path}})
-		if err != nil {
-			return nil, refusal(err)
-		}
-		known[i] = &mapFile{typ: f.typ, path: f.path, local: f.local}
-		for line := range strings.Lines(string(res.Stdout)) {
-			key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
-			known[i].entries = append(known[i].entries, entry{key: strings.ToLower(key), value: strings.TrimSpace(value)})
-		}
+// read takes the text, or where a change of it was begun and the map not made, the
+// text of before: to holds the digests of what it was to become.
+func (f *mapFile) read(text []byte, begun, to remote.File) error {
+	digest := remote.Digest(text)
+	if !begun.Exists {
+		f.parse(text)
+		return nil
 	}
-	return known, nil
+	if digest != remote.Digest(begun.Content) && !slices.Contains(strings.Fields(string(to.Content)), digest) {
+		return providers.Faultf(fmt.Sprintf("Look at both, make the map with %s %s:%s, and remove %s.", f.program(), f.typ, f.path, begun.Path),
+			"the file %s was changed by hand after mailmove had been interrupted; %s is what its map was made of", f.path, begun.Path)
+	}
+	f.parse(begun.Content)
+	f.changed = digest != f.digest
+	f.digest = digest
+	return nil
 }
 
 // splitList splits a list of main.cf.
@@ -198,7 +195,7 @@ func (s *System) write(ctx context.Context, op string, files ...*mapFile) error 
 	for _, f := range files {
 		if f.changed {
 			edits = append(edits, remote.FileEdit{Path: f.path, Expect: f.digest, Content: f.content()})
-			begin = append(begin, f.path)
+			begin = append(begin, f.path, remote.Digest(f.content()))
 		}
 		build = append(build, f.program(), f.typ, f.path)
 	}

@@ -1,9 +1,9 @@
 #!/bin/sh
 # build.sh: the indexed maps of the files that we edit.
 #
-#	begin FILE...                 the text is about to be changed: $begun/FILE says so until it is built
+#	begin FILE DIGEST ...         the text is about to be changed: $begun/FILE keeps the one that the map was made of
+#	                              until the map is made anew; DIGEST is that of the new text
 #	build PROGRAM TYPE FILE ...   makes them, with postmap or postalias
-#	show PROGRAM TYPE FILE        prints what is in force: KEY, a tab, VALUE
 #
 # A map is built beside the old one and takes its place by rename: postmap in place
 # leaves smtpd with half a map, and it answers "550 User unknown" to everybody. One at a
@@ -25,10 +25,19 @@ index() {
 }
 
 begin() {
-	for file in "$@"; do
-		mkdir -p "$begun${file%/*}"
-		: >"$begun$file"
-		sync "$begun$file" "$begun${file%/*}"
+	while [ "$#" -gt 0 ]; do
+		mkdir -p "$begun${1%/*}"
+		if [ ! -e "$begun$1" ]; then
+			cp -p "$1" "$begun$1.new"
+			sync "$begun$1.new"
+			rm -f "$begun$1.to"
+		fi
+		# Before there is a text to go by there is what it may become.
+		echo "$2" >>"$begun$1.to"
+		sync "$begun$1.to"
+		[ -e "$begun$1" ] || mv "$begun$1.new" "$begun$1"
+		sync "$begun${1%/*}"
+		shift 2
 	done
 }
 
@@ -51,20 +60,15 @@ build() {
 			mv "$build$ext" "$3$ext"
 			rm -f "$build"
 		fi
-		rm -f "$begun$3"
+		rm -f "$begun$3" "$begun$3.to"
 		sync "${3%/*}"
 		shift 3
 	done
 }
 
-show() {
-	index "$2"
-	if [ -n "$ext" ] && [ -e "$3$ext" ]; then "$1" -s "$2:$3"; fi
-}
-
 command=$1
 shift
 case $command in
-begin | build | show) "$command" "$@" ;;
+begin | build) "$command" "$@" ;;
 *) echo "unknown command $command" >&2 && exit 1 ;;
 esac

@@ -29,14 +29,17 @@ setting() { sed -n "s/^$1=//p" "$homes/settings"; }
 in_force() {
 	[ -d "$doors/away/imap" ] || return 1
 	# Dovecot may drop the domain of a login, or add one to a name alone.
-	look=mailmove-look@mailmove.invalid
-	if [ "$(setting users)" = system ]; then look=mailmove-look; fi
+	look=mailmove-look-$$
+	if [ "$(setting users)" != system ]; then look=$look@mailmove.invalid; fi
+	# It is nobody's, and still nobody shall know its password.
+	secret=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+	[ "${#secret}" = 32 ] || die 'there is no randomness'
 	door=$doors/away/imap/$look
-	echo "$look:{PLAIN}mailmove-look::::::" >"$door"
+	echo "$look:{PLAIN}$secret::::::" >"$door"
 	chgrp "$(setting auth_group)" "$door"
 	chmod 640 "$door"
 	found=0
-	doveadm auth test -x service=imap "$look" mailmove-look >/dev/null 2>&1 || found=1
+	doveadm auth test -x service=imap "$look" "$secret" >/dev/null 2>&1 || found=1
 	rm -f "$door"
 	return "$found"
 }
@@ -137,14 +140,14 @@ entering() {
 # its own lets it go on should we be killed.
 reload_between() {
 	master=$(cat "$(doveconf -h base_dir)/master.pid")
+	[ "$(cat "/proc/$master/comm")" = dovecot ] || die "Dovecot's master.pid names another process"
 	# shellcheck disable=SC2016 # expanded by that shell
 	setsid sh -c 'sleep 60; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null 9>&- &
 	guard=$!
-	i=0
+	end=$(($(date +%s) + 30))
 	while :; do
 		kill -STOP "$master"
-		i=$((i + 1))
-		if [ "$i" -gt 400 ] || [ -z "$(entering)" ]; then break; fi
+		if [ "$(date +%s)" -gt "$end" ] || [ -z "$(entering)" ]; then break; fi
 		kill -CONT "$master"
 		sleep 0.05
 	done
@@ -203,7 +206,7 @@ install_files() {
 	mkdir -p "$maps" "$doors"
 	chmod 755 "$maps"
 	for directory in held away kept guard closed; do
-		for service in imap pop3 sieve smtp lmtp; do mkdir -p "$doors/$directory/$service"; done
+		for service in imap pop3 sieve smtp lmtp lda; do mkdir -p "$doors/$directory/$service"; done
 	done
 	mkdir -p "$doors/from"
 	chmod 755 "$homes/in/park.sh"
@@ -273,6 +276,14 @@ hook_postfix() {
 	postfix reload >/dev/null 2>&1
 }
 
+# place FILE TO: by rename; what was there is kept beside it.
+place() {
+	rm -f "$2.mailmove-was"
+	[ ! -e "$2" ] || cp -p "$2" "$2.mailmove-was"
+	cp -p "$1" "$2.mailmove-new"
+	mv "$2.mailmove-new" "$2"
+}
+
 claim() {
 	alone
 	resume
@@ -283,15 +294,18 @@ claim() {
 	hook_postfix "$1"
 	if [ ! -e "$last" ] || ! cmp -s "$homes/in/first.conf" "$first" || ! cmp -s "$homes/in/last.conf" "$last" || ! in_force; then
 		chmod 644 "$homes"/in/*.conf
-		cp -p "$homes/in/last.conf" "$last"
-		cp -p "$homes/in/first.conf" "$first"
+		place "$homes/in/last.conf" "$last"
+		place "$homes/in/first.conf" "$first"
 		if ! doveconf -n >/dev/null 2>"$homes/in/errors"; then
-			rm -f "$first" "$last"
+			# As it was: hooks that are in force stay.
+			for file in "$first" "$last"; do
+				if [ -e "$file.mailmove-was" ]; then mv "$file.mailmove-was" "$file"; else rm -f "$file"; fi
+			done
 			die "Dovecot refuses the hooks: $(head -n 3 "$homes/in/errors")"
 		fi
 		without_deliveries reload_dovecot 0 || die "Dovecot does not use the hooks: does dovecot.conf include conf.d/*.conf before it defines a passdb?"
 	fi
-	rm -rf "$homes/in"
+	rm -rf "$homes/in" "$first.mailmove-was" "$last.mailmove-was"
 	date +%s >"$homes/claimed.new"
 	mv "$homes/claimed.new" "$homes/claimed"
 }
@@ -336,7 +350,9 @@ unclaim() {
 		rm -f "$unit.timer" "$unit.service"
 		systemctl daemon-reload
 	fi
-	rm -rf "$maps" "$doors" "$homes"
+	rm -rf "$maps" "$doors" "$state/begun" "$state/reload"
+	# A tick that is under way may write there once more.
+	rm -rf "$homes" || rm -rf "$homes"
 }
 
 case $1 in

@@ -7,17 +7,24 @@ set -eu
 export LC_ALL=C
 state=${MAILMOVE_STATE:-/var/lib/mailmove}
 # Until Postfix is reloaded, what main.cf says is not in force.
-mark() { mkdir -p "$state" && : >"$state/reload" && sync "$state/reload" "$state"; }
+mark() {
+	mkdir -p "$state"
+	echo "$1 $2" >"$state/reload"
+	sync "$state/reload" "$state"
+}
 list=$(postconf -h "$1")
 case $3 in
-add) mark && postconf -e "$1 = ${list:+$list, }$2" ;;
+add)
+	mark add "$2"
+	postconf -e "$1 = ${list:+$list, }$2"
+	;;
 remove)
 	# What waits for an alias would go to the domain's MX as if it came from here.
 	if [ "$1" = mydestination ] && postqueue -j | tr 'A-Z' 'a-z' | grep -qF "@$2\""; then
 		echo "mail for $2 is still queued here: see postqueue -p" >&2
 		exit 1
 	fi
-	mark
+	mark remove "$2"
 	postconf -e "$1 = $(printf '%s' "$list" | tr -s ', \t' '\n' | grep -vxiF -e "$2" | grep . | paste -s -d ' ')" ;;
 esac
 master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")

@@ -104,8 +104,10 @@ merge() {
 	[ -s "$homes/$1.changes" ] || return 0
 	awk -v mode="$2" '
 		FILENAME == ARGV[1] { changed[$1] = 1; if ($mode != "local" && $mode != "open") print; next }
-		!($1 in changed)' "$homes/$1.changes" "$homes/$1" | sort | put "$homes/$1"
-	rm -f "$homes/$1.changes"
+		!($1 in changed)' "$homes/$1.changes" "$homes/$1" >"$homes/$1.merged"
+	sort -o "$homes/$1.merged" "$homes/$1.merged"
+	put "$homes/$1" <"$homes/$1.merged"
+	rm -f "$homes/$1.changes" "$homes/$1.merged"
 }
 
 # --- mail -------------------------------------------------------------------
@@ -356,7 +358,7 @@ proxy_fields() {
 	pop3) port=$5 plain=110 tls=995 ;;
 	sieve) port=4190 plain=4190 tls=none ;;
 	esac
-	if [ "$3" = - ] || [ "$(setting verify)" != true ]; then
+	if [ "$3" = - ] || [ "$(setting verify)" = false ]; then
 		where="host=$2" check=any-cert
 	else
 		where="host=$3 hostip=$2" check=yes
@@ -375,7 +377,7 @@ derive_login() {
 	login=$2
 	if [ "$3" = open ]; then
 		for old in closed guard kept away held; do shut "$old" "$login"; done
-		rm -f "$doors/guard/lmtp/$login"
+		rm -f "$doors/guard/lmtp/$login" "$doors/guard/lda/$login"
 		return
 	fi
 	hash=$(hash_of "$login")
@@ -388,8 +390,13 @@ derive_login() {
 		case $3 in
 		closed) door closed "$service" "$login" "$login:" ;;
 		parked) door held "$service" "$login" "$login:$hash::::::" ;;
-		# Whether the password is right, the home says: it may have been changed there.
-		proxied | left) door away "$service" "$login" "$login::::::: nopassword=y $(proxy_fields "$service" "$4" "$5" "$6" "$7") destuser=$1" ;;
+		proxied | left)
+			fields=$(proxy_fields "$service" "$4" "$5" "$6" "$7")
+			# Without a proxy nopassword would let anybody in.
+			case $fields in proxy=y\ host=?*) ;; *) die "there is nowhere to proxy $login to" ;; esac
+			# Whether the password is right, the home says: it may have been changed there.
+			door away "$service" "$login" "$login::::::: $fields destuser=$1 nopassword=y"
+			;;
 		esac
 		[ "$3" != proxied ] || door kept "$service" "$login" "$login:$hash:::::: mailmove=kept"
 	done
@@ -409,9 +416,10 @@ flush_auth() {
 
 # sessions: "LOGIN PID" of each session of the logins in $work/logins.
 sessions() {
-	doveadm -f tab who -1 2>/dev/null | awk -F '\t' '
+	doveadm -f tab who -1 >"$work/who" || die 'Dovecot does not tell who is logged in'
+	awk -F '\t' '
 		FILENAME == ARGV[1] { wanted[$1] = 1; next }
-		FNR > 1 && ($1 in wanted) && $2 != "lmtp" { print $1, $3 }' "$work/logins" -
+		FNR > 1 && ($1 in wanted) && $2 != "lmtp" { print $1, $3 }' "$work/logins" "$work/who"
 }
 
 # entering: processes that serve a session which Dovecot does not list yet.
@@ -573,15 +581,15 @@ guard() {
 	[ ! -s "$work/guarded" ] || locked put_guards
 }
 
-# put_guards: the table may have changed since. LMTP is for what the peer's door took
+# put_guards: the table may have changed since. LMTP and LDA are for what the peer's door took
 # before mail was held, and is still being received or tried.
 put_guards() {
 	awk 'FILENAME == ARGV[1] { wanted[$1] = 1; next } $1 in wanted { print $2, $3 }' "$work/guarded" "$homes/logins" >"$work/guards"
 	while read -r login mode; do
 		guards=$services
 		case $mode in
-		parked | left) guards="$services lmtp" ;;
-		*) rm -f "$doors/guard/lmtp/$login" ;;
+		parked | left) guards="$services lmtp lda" ;;
+		*) rm -f "$doors/guard/lmtp/$login" "$doors/guard/lda/$login" ;;
 		esac
 		for service in $guards; do
 			[ -e "$doors/guard/$service/$login" ] || door guard "$service" "$login" "$login::::::: userdb_tempfail=yes"
@@ -640,6 +648,9 @@ decide() {
 	fi
 }
 
+# away ADDRESS: its home is not here.
+away() { awk -v address="$1" '$1 == address && ($2 == "relay" || $2 == "left") { found = 1 } END { exit !found }' "$homes/routes"; }
+
 # turn HANDOFF: users first, who wait; mail does not mind.
 turn() {
 	case $(cat "$1/decision") in
@@ -652,6 +663,11 @@ turn() {
 # finish HANDOFF: make the tables say what was decided.
 finish() {
 	[ ! -e "$1/done" ] || return 0
+	# One that has expired has nothing to say about an account that has left since.
+	if [ "$(cat "$1/decision")" != committed ] && away "$(cut -d ' ' -f 1 "$1/routes")"; then
+		date +%s | put "$1/done"
+		return
+	fi
 	turn "$1"
 	case $(cat "$1/decision") in
 	committed) cp "$1/routes" "$work/input" ;;
@@ -683,7 +699,6 @@ arm_locked() {
 		echo committed
 		return
 		;;
-	expired) rm -f "$handoff/done" ;;
 	esac
 	read -r address _ <"$work/input"
 	for other in $(handoffs_of "$address"); do
@@ -698,18 +713,16 @@ arm_locked() {
 		[ -e "$other/done" ] || date +%s | put "$other/done"
 	done
 	# A commit whose answer was lost may have come after its operator had looked.
-	case $(awk -v address="$address" '$1 == address { print $2 }' "$homes/routes") in
-	relay | left)
+	if away "$address"; then
 		echo away
 		return
-		;;
-	esac
+	fi
 	sed -n 1p "$work/input" | put "$handoff/routes"
 	sed -n 2p "$work/input" | put "$handoff/logins"
 	echo "$(($(date +%s) + $2)) $(cat /proc/sys/kernel/random/boot_id) $(($(uptime) + $2))" | put "$handoff/deadline"
 	sync "$homes/handoffs"
 	# Last, what makes an expired handoff undecided again.
-	rm -f "$handoff/decision"
+	rm -f "$handoff/done" "$handoff/followed" "$handoff/decision"
 	echo armed
 }
 
@@ -735,17 +748,22 @@ tick_locked() {
 		[ -e "$handoff/deadline" ] || continue
 		[ ! -e "$handoff/done" ] || continue
 		if [ ! -e "$handoff/decision" ] && overdue "$handoff"; then decide "$handoff" expired; fi
-		if [ -e "$handoff/decision" ]; then
-			finish "$handoff"
-			cut -d ' ' -f 1 "$handoff/routes" >>"$work/addresses"
-		fi
+		if [ -e "$handoff/decision" ]; then finish "$handoff"; fi
 	done
 }
 
 tick() {
-	: >"$work/addresses"
 	locked tick_locked
+	: >"$work/addresses"
+	: >"$work/followed"
+	for handoff in "$homes"/handoffs/*/; do
+		if [ -e "$handoff/done" ] && [ ! -e "$handoff/followed" ]; then
+			cut -d ' ' -f 1 "$handoff/routes" >>"$work/addresses"
+			echo "$handoff" >>"$work/followed"
+		fi
+	done
 	if [ -s "$work/addresses" ]; then follow; else derived; fi
+	while read -r handoff; do : >"$handoff/followed"; done <"$work/followed"
 	# What the peer's door had begun to receive before may come at any time.
 	awk '$2 == "left" { print $1 }' "$homes/routes" >"$work/addresses"
 	if [ -s "$work/addresses" ]; then unfilter; fi
@@ -825,6 +843,7 @@ disarm)
 	if [ -e "$homes/handoffs/$1/routes" ]; then
 		cut -d ' ' -f 1 "$homes/handoffs/$1/routes" >"$work/addresses"
 		follow
+		if [ -e "$homes/handoffs/$1/done" ]; then : >"$homes/handoffs/$1/followed"; fi
 	fi
 	;;
 handoff) handoff_state "$@" ;;

@@ -17,6 +17,6 @@ done
 printf 'user=%s' "$AUTH_USER" >&4
 if [ -e "$doors/away/$SERVICE/$login" ]; then
 	# LOGIN::::::: FIELD FIELD...; a reply separates fields by tabs.
-	sed 's/^.*:::::: *//; s/nopassword=y //; s/^/ /' "$doors/away/$SERVICE/$login" | tr ' ' '\t' | tr -d '\n' >&4
+	sed 's/^.*:::::: *//; s/ nopassword=y//; s/^/ /' "$doors/away/$SERVICE/$login" | tr ' ' '\t' | tr -d '\n' >&4
 fi
 exit 0
