@@ -116,6 +116,7 @@ alone() {
 # entering: who is on his way in: login processes whose client has no session yet, and
 # connections by which a session is being handed over.
 entering() {
+	pgrep -P "$master" -x dovecot # forked, and not yet what it will be
 	ss -xanp 2>/dev/null | awk '
 		# Netid State Recv-Q Send-Q path inode path inode users
 		$2 == "ESTAB" && $5 ~ /\/login\/(imap|pop3|sieve|submission)$/ { print $5 }
@@ -147,7 +148,9 @@ reload_between() {
 	end=$(($(date +%s) + 30))
 	while :; do
 		kill -STOP "$master"
-		if [ "$(date +%s)" -gt "$end" ] || [ -z "$(entering)" ]; then break; fi
+		if [ "$(date +%s)" -gt "$end" ]; then break; fi
+		# Twice, since a process that has just begun is connected to nothing yet.
+		if [ -z "$(entering)" ] && sleep 0.05 && [ -z "$(entering)" ]; then break; fi
 		kill -CONT "$master"
 		sleep 0.05
 	done
