@@ -123,9 +123,6 @@ func (l *layout) lastConf() string {
 				"protocol " + p.protocol + " {\n  mail_max_userip_connections = 1000\n}\n")
 		}
 	}
-	// All wrong passwords of users who name the peer come from its one address: the
-	// delay that Dovecot puts on an address would hold up everybody.
-	b.WriteString("service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n")
 	if l.caFile != "" {
 		// The login proxy verifies the peer's certificate by ssl_ca alone, since it
 		// cannot read files; nothing else uses it unless clients have certificates.

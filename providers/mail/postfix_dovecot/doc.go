@@ -15,9 +15,8 @@
 //     account and service below /etc/dovecot/mailmove, and a userdb that guards
 //     the store of an account that is not at home. An account of which no file
 //     speaks is served as ever.
-//     It is reloaded at an instant when nobody is logging in, since a reload ends who
-//     is: of twenty plain reloads under 25 logins a second fourteen ended one, of
-//     twenty such reloads none.
+//     It is reloaded at an instant when nobody is seen logging in, since a reload
+//     ends who is (TestClaimRefusesNoLogin counts them).
 //   - cron (or a systemd timer) runs /var/lib/mailmove/homes/homes tick each minute.
 //
 // # The peer's door

@@ -6,7 +6,7 @@
 //   - all old mail: content, flags, keywords, dates, UIDs, UIDVALIDITY, POP3 UIDLs, folders, subscriptions and Sieve
 //     scripts as they were in the snapshot, but for what users did to it since
 //   - every action a server acknowledged to a user, none of them undone
-//   - no bounce, nothing left in a queue, no login refused
+//   - no bounce, nothing left in a queue, no login refused or cut off
 //   - nothing removed from the old server, and a neighbour domain as it was
 //
 // [Snapshot] records what is there before the move; [Run] judges after it. Both read servers that are at rest: traffic and

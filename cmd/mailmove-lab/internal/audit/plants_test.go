@@ -143,6 +143,9 @@ var plants = []struct {
 	{name: "a login is refused", want: audit.LoginRefused, do: func(b *bench) {
 		write(b, users.LoginsFile, users.Login{Time: time.Now(), Account: user, Client: "phone", Error: "NO"})
 	}},
+	{name: "a login is cut off", want: audit.LoginCutOff, do: func(b *bench) {
+		write(b, users.LoginsFile, users.Login{Time: time.Now(), Account: user, Client: "phone", Error: "EOF", CutOff: true})
+	}},
 }
 
 // alter changes one character of a file, where at says, and leaves everything else.

@@ -50,13 +50,14 @@ const (
 	SourceTouched        Kind = "gone from the old server"
 	QueueNotEmpty        Kind = "queue not empty"
 	LoginRefused         Kind = "login refused"
+	LoginCutOff          Kind = "login cut off"
 )
 
 // Kinds lists every kind of fault.
 func Kinds() []Kind {
 	return []Kind{Lost, Doubled, Misdelivered, NotAccepted, Bounced, Stranger, OldLost, OldDoubled, ContentAltered, FlagsAltered,
 		KeywordsAltered, DateAltered, Misfiled, UIDChanged, UIDValidityChanged, UIDLChanged, FolderMissing, SubscriptionsChanged,
-		SieveChanged, FilesDiffer, ActionLost, AccountMissing, SourceTouched, QueueNotEmpty, LoginRefused}
+		SieveChanged, FilesDiffer, ActionLost, AccountMissing, SourceTouched, QueueNotEmpty, LoginRefused, LoginCutOff}
 }
 
 // A Fault is one thing that is not as it must be.
@@ -128,7 +129,11 @@ func (r *Report) judgeLogins(logins []users.Login) {
 	for _, login := range logins {
 		byAccount[login.Account] = append(byAccount[login.Account], login)
 		if login.Error != "" {
-			r.fault(LoginRefused, login.Account, "%s %s: %s", login.Client, login.Time.Format("15:04:05.0"), login.Error)
+			kind := LoginRefused
+			if login.CutOff {
+				kind = LoginCutOff
+			}
+			r.fault(kind, login.Account, "%s %s: %s", login.Client, login.Time.Format("15:04:05.0"), login.Error)
 			continue
 		}
 		durations = append(durations, login.Duration)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/audit"
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/labtest"
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/seed"
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/traffic"
@@ -58,7 +59,15 @@ func TestLive(t *testing.T) {
 			}
 			r := result.Report
 			t.Logf("%d pairs, %d logins, %d actions, %v", r.Pairs, r.Logins, r.Actions, migration)
+			cut := 0
 			for _, fault := range r.Faults {
+				// A claim reloads Dovecot, at an instant when nobody is seen on his way in; who is
+				// overlooked has his connection closed, and tries again (docs/invariants.md).
+				if fault.Kind == audit.LoginCutOff && cut < mayBeCut {
+					cut++
+					t.Log("a login was cut off: ", fault)
+					continue
+				}
 				t.Error(fault)
 			}
 			if r.Pairs == 0 || r.Logins == 0 || r.Actions == 0 {
@@ -67,6 +76,9 @@ func TestLive(t *testing.T) {
 		})
 	}
 }
+
+// mayBeCut is how many of some two thousand logins may be cut off by reloads.
+const mayBeCut = 3
 
 // tail returns the last lines of text: faults are printed before them, so that they
 // are seen also where only the beginning of an output is.

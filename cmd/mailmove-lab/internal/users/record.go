@@ -64,4 +64,6 @@ type Login struct {
 	Client   string // "desktop", "phone", "imap probe", "pop3 probe"
 	Duration time.Duration
 	Error    string `json:",omitempty"`
+	// CutOff says that the server closed the connection in the middle, and refused nothing.
+	CutOff bool `json:",omitempty"`
 }

@@ -3,8 +3,10 @@ package users
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/client"
@@ -114,6 +116,7 @@ func (u *user) recordLogin(ctx context.Context, by string, began time.Time, caus
 	login := Login{Time: began, Account: u.account.Address(), Client: by, Duration: time.Since(began)}
 	if cause != nil {
 		login.Error = cause.Error()
+		login.CutOff = errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, syscall.ECONNRESET)
 	}
 	return u.logins.Write(login)
 }

@@ -149,8 +149,7 @@ reload_between() {
 	while :; do
 		kill -STOP "$master"
 		if [ "$(date +%s)" -gt "$end" ]; then break; fi
-		# Twice, since a process that has just begun is connected to nothing yet.
-		if [ -z "$(entering)" ] && sleep 0.05 && [ -z "$(entering)" ]; then break; fi
+		if [ -z "$(entering)" ]; then break; fi
 		kill -CONT "$master"
 		sleep 0.05
 	done
