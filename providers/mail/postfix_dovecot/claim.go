@@ -11,6 +11,9 @@ import (
 	"github.com/mailmove/mailmove/providers/remote"
 )
 
+//go:embed scripts/reload.sh
+var reloadScript string
+
 //go:embed scripts/claim.sh
 var claimScript string
 
@@ -21,7 +24,7 @@ var _ mail.Claimer = (*System)(nil)
 
 // Claimed implements [mail.Claimer].
 func (s *System) Claimed(ctx context.Context) (bool, error) {
-	res, err := s.runner.Run(ctx, remote.Command{Name: "look for our hooks", Script: claimScript, Args: []string{"claimed"}})
+	res, err := s.runner.Run(ctx, remote.Command{Name: "look for our hooks", Script: reloadScript + claimScript, Args: []string{"claimed"}})
 	return strings.TrimSpace(string(res.Stdout)) == "yes", err
 }
 
@@ -44,7 +47,7 @@ func (s *System) Claim(ctx context.Context, op string) error {
 	} {
 		in.WriteString("=== " + f.name + "\n" + f.content)
 	}
-	_, err = s.runner.Run(ctx, remote.Command{Name: "install our hooks", Script: claimScript,
+	_, err = s.runner.Run(ctx, remote.Command{Name: "install our hooks", Script: reloadScript + claimScript,
 		Args: []string{"claim", strconv.Itoa(s.endpoint.Relay)}, Stdin: []byte(in.String())})
 	s.Refresh()
 	if err != nil {
@@ -58,7 +61,7 @@ func (s *System) Unclaim(ctx context.Context, op string) error {
 	if err := s.fenced(ctx); err != nil {
 		return err
 	}
-	_, err := s.runner.Run(ctx, remote.Command{Name: "remove our hooks", Script: claimScript, Args: []string{"unclaim"}})
+	_, err := s.runner.Run(ctx, remote.Command{Name: "remove our hooks", Script: reloadScript + claimScript, Args: []string{"unclaim"}})
 	s.Refresh()
 	return refusal(err)
 }

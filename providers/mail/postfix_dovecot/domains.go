@@ -101,7 +101,7 @@ func (s *System) PutDomain(ctx context.Context, op, domain string, accept bool) 
 	if err := s.write(ctx, op, files...); err != nil {
 		return err
 	}
-	_, err = s.runner.Run(ctx, remote.Command{Name: "take the domains into use", Script: domainScript, Args: []string{l.domainList(), domain, verb}})
+	_, err = s.runner.Run(ctx, remote.Command{Name: "take the domains into use", Script: reloadScript + domainScript, Args: []string{l.domainList(), domain, verb}})
 	s.Refresh()
 	return refusal(err)
 }

@@ -5,6 +5,8 @@
 #	               the settings, each after a line "=== NAME"
 #	unclaim
 #	claimed        prints yes or no
+#
+# It begins with reload.sh.
 set -eu
 umask 077
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -61,7 +63,7 @@ without_deliveries() {
 	# local(8) hands mail to Dovecot without asking the queue manager again.
 	if [ "$(setting users)" = system ]; then transport="local $transport"; fi
 	postconf -e "defer_transports = $(cat "$homes/defer_before") $transport"
-	postfix reload >/dev/null 2>&1
+	reload_postfix
 	i=0
 	quiet=0
 	while [ "$quiet" -lt 2 ]; do
@@ -84,10 +86,7 @@ without_deliveries() {
 delivering() {
 	master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
 	if [ "$(setting users)" = system ]; then
-		for pid in $(pgrep -P "$master" -x local); do
-			# shellcheck disable=SC2010 # the names are those of the kernel and of Postfix
-			if ls -l "/proc/$pid/fd" 2>/dev/null | grep -q '/active/'; then return 0; fi
-		done
+		if in_local "$master"; then return 0; fi
 	fi
 	nexthop=$(setting delivery)
 	nexthop=${nexthop#*:}
@@ -173,6 +172,7 @@ end_checkers() {
 		i=$((i + 1))
 		sleep 0.01
 	done
+	sleep 0.05 # what smtpd has just asked is answered
 	for pid in "$@"; do kill "$pid" 2>/dev/null || :; done
 }
 
@@ -275,7 +275,7 @@ hook_postfix() {
 	cp -p /etc/postfix/main.cf "$homes/main.cf.after"
 	cp -p /etc/postfix/master.cf "$homes/master.cf.after"
 	postfix check
-	postfix reload >/dev/null 2>&1
+	reload_postfix
 }
 
 # place FILE TO: by rename; what was there is kept beside it.
@@ -345,7 +345,7 @@ unclaim() {
 	fi
 	put_back main.cf
 	put_back master.cf
-	postfix reload >/dev/null 2>&1
+	reload_postfix
 	rm -f "$cron"
 	if [ -e "$unit.timer" ]; then
 		systemctl disable --now mailmove.timer

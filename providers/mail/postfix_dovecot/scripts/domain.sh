@@ -2,7 +2,7 @@
 # domain.sh PARAMETER DOMAIN add|remove|take: edit a list of domains in main.cf
 # (virtual_mailbox_domains, mydestination), or only take what was changed in its maps
 # into use. trivial-rewrite would keep an old map for ten seconds, and smtpd refuse
-# mail for the domain that long.
+# mail for the domain that long. It begins with reload.sh.
 set -eu
 export LC_ALL=C
 state=${MAILMOVE_STATE:-/var/lib/mailmove}
@@ -20,7 +20,7 @@ add)
 	;;
 remove)
 	# What waits for an alias would go to the domain's MX as if it came from here.
-	if [ "$1" = mydestination ] && postqueue -j | tr 'A-Z' 'a-z' | grep -qF "@$2\""; then
+	if [ "$1" = mydestination ] && postqueue -j | tr '[:upper:]' '[:lower:]' | grep -qF "@$2\""; then
 		echo "mail for $2 is still queued here: see postqueue -p" >&2
 		exit 1
 	fi
@@ -29,7 +29,7 @@ remove)
 esac
 master=$(sed 's/ //g' "$(postconf -h queue_directory)/pid/master.pid")
 before=$(pgrep -P "$master" -x trivial-rewrite || :)
-postfix reload >/dev/null 2>&1
+reload_postfix
 for pid in $before; do
 	tenths=0
 	while kill -0 "$pid" 2>/dev/null && [ "$tenths" -lt 200 ]; do
