@@ -111,6 +111,10 @@ func TestClaimRefusesNoLogin(t *testing.T) {
 	b := newBench(t, 2, 3)
 	ctx := t.Context()
 	b.password(b.old, []mail.Account{{Address: murphy}}, passwordHash)
+	// Dovecot looks at a passwd-file once a second.
+	b.eventually("the password counts", func() bool {
+		return strings.Contains(b.exec("old", "doveadm auth test "+string(murphy)+" '"+password+"' 2>&1; :"), "succeeded")
+	})
 	logins := make(chan string, 1)
 	go func() {
 		logins <- b.exec("op", "python3 -c '"+loginsProgram+"' 198.51.100.10 "+string(murphy)+" '"+password+"' 30")
@@ -129,6 +133,33 @@ func TestClaimRefusesNoLogin(t *testing.T) {
 			return
 		default:
 		}
+	}
+}
+
+// A claim lets those in who stand at the door.
+func TestClaimWaitsForLogin(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, 3)
+	ctx := t.Context()
+	b.password(b.old, []mail.Account{{Address: murphy}}, passwordHash)
+	b.exec("op", "rm -f /tmp/connected")
+	login := make(chan string, 1)
+	go func() {
+		login <- b.exec("op", `python3 -c '
+import imaplib, ssl, sys, time
+c = imaplib.IMAP4_SSL(sys.argv[1], 993, ssl_context=ssl._create_unverified_context(), timeout=60)
+open("/tmp/connected", "w").close()
+time.sleep(8)
+try:
+    print(c.login(sys.argv[2], sys.argv[3])[0])
+except Exception as e:
+    print(e)
+' 198.51.100.10 `+string(murphy)+" '"+password+"'")
+	}()
+	b.eventually("a client has connected", func() bool { return b.exec("op", "ls /tmp/connected 2>&1; :") == "/tmp/connected\n" })
+	b.must(b.old.Claim(ctx, "claim"))
+	if said := <-login; said != "OK\n" {
+		t.Error("the login that a claim was to wait for: ", said)
 	}
 }
 

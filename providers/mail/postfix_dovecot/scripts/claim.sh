@@ -112,78 +112,147 @@ alone() {
 	flock -w 180 9 || die 'another command has been installing or removing the hooks for three minutes'
 }
 
-# entering: who is on his way in: login processes whose client has no session yet, and
-# connections by which a session is being handed over.
+# doormen: the login processes. They take connections by themselves.
+doormen() { pgrep -P "$master" -- '-login$' | tr '\n' ' '; }
+
+# entering: who is on his way in: login processes with more clients than sessions (of
+# one by TLS they keep both ends), and connections by which a session is handed over.
 entering() {
-	pgrep -P "$master" -x dovecot # forked, and not yet what it will be
-	ss -xanp 2>/dev/null | awk '
+	pgrep -P "$master" -x dovecot || : # forked, and not yet what it will be
+	ss -Hxtanp 2>/dev/null | awk '
 		# Netid State Recv-Q Send-Q path inode path inode users
+		# Netid State Recv-Q Send-Q address address users
 		$2 == "ESTAB" && $5 ~ /\/login\/(imap|pop3|sieve|submission)$/ { print $5 }
-		{ owner[$6] = $9; peer[$6] = $8 }
+		$1 == "tcp" { owner[NR] = $7; client[NR] = $2 != "LISTEN" }
+		$1 != "tcp" { owner[$6] = $9; peer[$6] = $8 }
 		END {
 			for (end in owner) {
 				rest = owner[end]
 				while (match(rest, /-login",pid=[0-9]+/)) {
 					pid = substr(rest, RSTART + 12, RLENGTH - 12)
 					rest = substr(rest, RSTART + RLENGTH)
-					waits[pid] = 1
-					if (owner[peer[end]] ~ /"(imap|pop3|managesieve|submission)"/) inside[pid] = 1
+					if (client[end]) waiting[pid]++
+					if (owner[peer[end]] ~ /"(imap|pop3|managesieve|submission)"/) waiting[pid]--
 				}
 			}
-			for (pid in waits) if (!(pid in inside)) print pid
+			for (pid in waiting) if (waiting[pid] > 0) print pid
 		}'
+	for pid in $(doormen); do
+		case " $standing" in *" $pid "*) ;; *) echo "$pid" ;; esac
+	done
 }
 
-# reload_between: reload Dovecot at an instant when nobody is on his way in, if there
-# is one within half a minute: a reload ends who is ("Internal login failure"). Its
-# master stands still while we look, so that nobody sets out meanwhile; a process of
-# its own lets it go on should we be killed.
+# reload_between: reload Dovecot at an instant when nobody is on his way in, if there is
+# one within half a minute (who has come and says nothing for a quarter of a minute
+# does not count): a reload ends who is, since the new processes know nothing
+# of what the old ones have checked ("Internal login failure"). Its master and the login
+# processes stand still while we look, and these until the new ones are there: who comes
+# meanwhile waits in the queue of the socket, and the new ones take him. A process of
+# its own lets them go on should we be killed.
 reload_between() {
-	master=$(cat "$(doveconf -h base_dir)/master.pid")
+	master=$(cat "$base/master.pid")
 	[ "$(cat "/proc/$master/comm")" = dovecot ] || die "Dovecot's master.pid names another process"
 	# shellcheck disable=SC2016 # expanded by that shell
-	setsid sh -c 'sleep 60; kill -CONT "$1"' sh "$master" >/dev/null 2>&1 </dev/null 9>&- &
+	setsid sh -c 'sleep 60; kill -CONT "$1" $(pgrep -P "$1" -- "-login$")' sh "$master" >/dev/null 2>&1 </dev/null 9>&- &
 	guard=$!
-	end=$(($(date +%s) + 30))
+	begun=$(date +%s)
+	idle=$(pgrep -P "$master" | tr '\n' ' ')
 	while :; do
 		kill -STOP "$master"
-		if [ "$(date +%s)" -gt "$end" ]; then break; fi
-		if [ -z "$(entering)" ]; then break; fi
-		kill -CONT "$master"
+		standing=$(doormen)
+		# shellcheck disable=SC2086 # numbers
+		[ -z "$standing" ] || kill -STOP $standing 2>/dev/null || :
+		idle_before=$idle idle='' coming=''
+		for who in $(entering); do
+			case " $idle_before" in *" $who "*) idle="$idle$who " ;; *) coming=yes ;; esac
+		done
+		waited=$(($(date +%s) - begun))
+		if [ -z "$coming$idle" ] || [ "$waited" -gt 30 ]; then break; fi
+		if [ -z "$coming" ] && [ "$waited" -gt 15 ]; then break; fi
+		go_on
 		sleep 0.05
 	done
+	known=
+	newborn
+	: >"$homes/reloading"
 	kill -HUP "$master"
 	kill -CONT "$master"
+	# The master may answer the door once more before it reads its configuration: whom
+	# it sends there stops before he has taken anybody. No command in this loop: it is
+	# to be faster than he is.
+	i=0
+	# shellcheck disable=SC3013 # POSIX 2024, dash and busybox have -nt
+	until [ "$base/auth-master" -nt "$homes/reloading" ] || [ "$i" -gt 100000 ]; do
+		i=$((i + 1))
+		newborn
+	done
+	rm -f "$homes/reloading"
+	# An old one takes whom it finds at the door, before it heeds that it is old.
+	# shellcheck disable=SC2086 # numbers
+	renice -n -20 -p $$ $standing >/dev/null 2>&1 || :
+	i=0
+	until nobody_waits || [ "$i" -gt 1000 ]; do i=$((i + 1)); done
+	go_on
+	sleep 0.05
+	# shellcheck disable=SC2086 # numbers
+	renice -n 0 -p $$ $standing >/dev/null 2>&1 || :
 	kill "$guard" 2>/dev/null || :
+}
+
+# newborn: stop the login processes that are not yet known.
+newborn() {
+	children=
+	read -r children <"/proc/$master/task/$master/children" || :
+	for pid in $children; do
+		case " $known " in *" $pid "*) continue ;; esac
+		comm=
+		read -r comm 2>/dev/null <"/proc/$pid/comm" || :
+		case $comm in
+		dovecot) continue ;; # forked, and not yet what it will be
+		*-login)
+			kill -STOP "$pid" 2>/dev/null || :
+			standing="$standing $pid"
+			;;
+		esac
+		known="$known $pid"
+	done
+}
+
+# nobody_waits: no connection waits to be accepted. The kernel lists listeners first.
+nobody_waits() {
+	for table in /proc/net/tcp /proc/net/tcp6; do
+		[ -r "$table" ] || continue
+		while read -r _ _ _ state queues _; do
+			case $state:$queues in
+			st:* | 0A:*:00000000) ;;
+			0A:*) return 1 ;;
+			*) break ;;
+			esac
+		done <"$table"
+	done
+}
+
+go_on() {
+	# shellcheck disable=SC2086 # numbers
+	kill -CONT "$master" $standing 2>/dev/null || :
 }
 
 # checkers: the processes that check passwords, but not their workers.
 checkers() { ps -o pid=,args= --ppid "$(cat "$base/master.pid")" | awk '$2 ~ /auth$/ && $3 != "-w" { print $1 }'; }
 
-# end_checkers BEFORE PID...: a process that checks passwords outlives a reload for
+# end_checkers PID...: a process that checks passwords outlives a reload for
 # those who are connected to it, such as smtpd. For PAM it needs workers, which fit
 # their configuration and no older one: each login through it would fail. Once it is
-# gone, they come to the new one. BEFORE is what its socket was before the reload.
-end_checkers() {
-	before=$1
-	shift
-	i=0
-	while [ "$(stat -c '%i %z' "$base/auth-master" 2>/dev/null)" = "$before" ] && [ "$i" -lt 1000 ]; do
-		i=$((i + 1))
-		sleep 0.01
-	done
-	sleep 0.05 # what smtpd has just asked is answered
-	for pid in "$@"; do kill "$pid" 2>/dev/null || :; done
-}
+# gone, they come to the new one.
+end_checkers() { for pid in "$@"; do kill "$pid" 2>/dev/null || :; done; }
 
 # reload_dovecot WANTED: until the passdbs are in force (0) or no longer (1).
 reload_dovecot() {
 	base=$(doveconf -h base_dir)
-	before=$(stat -c '%i %z' "$base/auth-master")
 	old=$(checkers)
 	reload_between
 	# shellcheck disable=SC2086 # numbers
-	if [ "$(setting users)" = system ]; then end_checkers "$before" $old; fi
+	if [ "$(setting users)" = system ]; then end_checkers $old; fi
 	i=0
 	while :; do
 		now=0
