@@ -1,0 +1,255 @@
+package copytest
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+)
+
+// A User is a login name and its password.
+type User struct{ Name, Password string }
+
+// Users are those that a server has unless [Options.Users] names others.
+func Users() []User {
+	return []User{
+		{"ann@example.com", "swordfish"},
+		{"bob@example.com", `pass "word" \ with spaces`},
+		{"cy@example.com", "pässword"},
+	}
+}
+
+// Master may log in as any user of a Dovecot server: by SASL PLAIN with the user as authorisation identity, or with
+// the name user*admin.
+func Master() User { return User{"admin", "masterkey"} }
+
+// Options change a server from what its package has. What a server does not know is refused by the function that
+// starts it.
+type Options struct {
+	Users  []User // nil: those of [Users]
+	Memory bool   // mail lies in memory, for benchmarks
+
+	Separator string // of the hierarchy; "": the server's own
+	Prefix    string // of the personal namespace, such as "INBOX."
+	Quota     string // of each user, in Dovecot's words: "storage=10M", "messages=100"; "": none
+
+	MaxConnections int   // of one user from one address; 0: as many as you like
+	MaxMessage     int64 // octets of one message; 0: as many as you like
+
+	// Hide are capabilities that the server does not name, though it has them: "MULTIAPPEND", "LITERAL+", …
+	Hide []string
+	// Show are capabilities that the server names, whether it has them or not.
+	Show []string
+
+	// ACL loads Dovecot's acl plugin; ACLUser is its acl_user. If that is empty, a master user sees no mailbox, which
+	// is a common mistake; "%u" puts it right.
+	ACL     bool
+	ACLUser string
+
+	Config string // more of Dovecot's configuration, put last
+}
+
+// A Server is a real IMAP server on loopback. Its methods end the test where something goes wrong.
+type Server struct {
+	Name  string // which server it is, for the messages of tests
+	IMAPS string // 127.0.0.1:port, TLS from the start
+	IMAP  string // 127.0.0.1:port, with STARTTLS
+	CA    *x509.CertPool
+	Users []User
+
+	options Options
+	chamber chamber
+	daemon  daemon
+}
+
+// A daemon is what differs from one server program to the other.
+type daemon interface {
+	// files are the configuration, by path below the server's root, and the argv that runs it in the foreground.
+	files(s *Server) (files map[string]string, argv []string)
+	// prepare makes, as root of the machine, what has to stand below /srv before a start.
+	prepare(s *Server) error
+	// created is called when the server answers for the first time.
+	created(t testing.TB, s *Server)
+	// logs are the files below /srv that tell what happened.
+	logs() []string
+}
+
+// newServer starts a server of a kind; it ends with the test.
+func newServer(t testing.TB, name, tree string, options Options, daemon daemon) *Server {
+	t.Helper()
+	s := &Server{Name: name, Users: options.Users, options: options, daemon: daemon}
+	if s.Users == nil {
+		s.Users = Users()
+	}
+	s.chamber = chamber{dir: newDir(t, options.Memory), tree: tree}
+	s.IMAPS, s.IMAP = freeAddress(t), freeAddress(t)
+	t.Cleanup(func() {
+		s.chamber.kill()
+		if t.Failed() {
+			t.Logf("the log of %s:\n%s", s.Name, s.Log())
+		}
+	})
+	s.Start(t)
+	daemon.created(t, s)
+	return s
+}
+
+// newDir returns a directory that is gone after the test.
+func newDir(t testing.TB, memory bool) string {
+	t.Helper()
+	if !memory {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "copytest-")
+	if err != nil {
+		t.Fatalf("making a directory in memory: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// freeAddress returns an address nobody listens on. Its port is not one of those that the kernel gives to outgoing
+// connections, so that it stays free while its server is down.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000))
+		listener, err := net.Listen("tcp", address)
+		if err == nil {
+			listener.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port on 127.0.0.1")
+	return ""
+}
+
+func port(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
+}
+
+// Start starts the server on the data it has, and returns when it answers.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	if err := os.MkdirAll(s.chamber.srv("log"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.chamber.srv("log"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.daemon.prepare(s); err != nil {
+		t.Fatalf("preparing %s: %v", s.Name, err)
+	}
+	files, argv := s.daemon.files(s)
+	if err := s.chamber.start(files, argv...); err != nil {
+		t.Fatalf("starting %s: %v", s.Name, err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		err := greeted(s.IMAP)
+		if err == nil {
+			return
+		}
+		select {
+		case <-s.chamber.ended:
+			t.Fatalf("starting %s: it ended: %v\n%s", s.Name, err, s.Log())
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("starting %s: %v\n%s", s.Name, err, s.Log())
+		}
+	}
+}
+
+// greeted connects and waits for the greeting.
+func greeted(address string) error {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(line, "* OK") {
+		err = errors.New("greeted by " + line)
+	}
+	return err
+}
+
+// Stop asks the server to end, as its service manager does, and waits until it has.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	if err := s.chamber.stop(); err != nil {
+		t.Fatalf("stopping %s: %v\n%s", s.Name, err, s.Log())
+	}
+}
+
+// Kill ends all processes of the server at once, as a crash does.
+func (s *Server) Kill() { s.chamber.kill() }
+
+// Reconfigure stops the server, changes its options, and starts it again.
+func (s *Server) Reconfigure(t testing.TB, change func(*Options)) {
+	t.Helper()
+	s.Stop(t)
+	change(&s.options)
+	s.Start(t)
+}
+
+// Command runs a program as root where the server runs, and returns what it printed.
+func (s *Server) Command(t testing.TB, argv ...string) string {
+	t.Helper()
+	cmd, err := s.chamber.command(argv...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("running %q at %s: %v: %s", argv, s.Name, err, out)
+	}
+	return string(out)
+}
+
+// Log returns what the server has logged.
+func (s *Server) Log() string {
+	var all strings.Builder
+	for _, name := range append([]string{s.chamber.console()}, s.daemon.logs()...) {
+		if !filepath.IsAbs(name) {
+			name = s.chamber.srv(name)
+		}
+		if data, err := os.ReadFile(name); err == nil { // it may not have come to that log
+			all.Write(data)
+		}
+	}
+	return all.String()
+}
+
+// TLS returns a configuration that trusts the server.
+func (s *Server) TLS() *tls.Config {
+	return &tls.Config{RootCAs: s.CA, ServerName: ServerName}
+}
+
+// Login connects and logs in with go-imap. The connection ends with the test.
+func (s *Server) Login(t testing.TB, user User) *imapclient.Client {
+	t.Helper()
+	client, err := imapclient.DialTLS(s.IMAPS, &imapclient.Options{TLSConfig: s.TLS()})
+	if err != nil {
+		t.Fatalf("connecting to %s: %v", s.Name, err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if err := client.Login(user.Name, user.Password).Wait(); err != nil {
+		t.Fatalf("logging in to %s as %s: %v", s.Name, user.Name, err)
+	}
+	return client
+}

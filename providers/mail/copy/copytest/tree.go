@@ -1,0 +1,141 @@
+package copytest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gofrs/flock"
+)
+
+// CacheDir is where the unpacked packages are kept between tests. It may be removed at any time no test runs.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a directory for unpacked packages: %w; set XDG_CACHE_HOME", err)
+	}
+	return filepath.Join(dir, "mailmove-copytest"), nil
+}
+
+// needTree returns the root file system that has a package and all it depends on. It skips the test where there can be
+// none; what names what is left out then.
+func needTree(t testing.TB, pkg, what string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skipf("not root: nothing is tested on a real %s server", what)
+	}
+	for _, program := range []string{"apt-get", "dpkg-deb", "mount", "chroot", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("no %s here, this is not a Debian: nothing is tested on a real %s server", program, what)
+		}
+	}
+	dir, err := CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := ensureTree(dir, pkg)
+	var absent *absentError
+	if errors.As(err, &absent) {
+		t.Skipf("nothing is tested on a real %s server: %v", what, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+// absentError means that apt could not be asked or has no such package.
+type absentError struct{ cause error }
+
+func (e *absentError) Error() string { return e.cause.Error() }
+
+// ensureTree unpacks a package and everything that it depends on, unless that was done before. Several may call it at
+// once, in several processes: one works, the others wait.
+func ensureTree(dir, pkg string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("making %s: %w", dir, err)
+	}
+	lock := flock.New(filepath.Join(dir, pkg+".lock"))
+	if err := lock.Lock(); err != nil {
+		return "", fmt.Errorf("locking %s: %w", lock.Path(), err)
+	}
+	defer lock.Unlock()
+
+	release, err := os.ReadFile("/etc/debian_version")
+	if err != nil {
+		return "", &absentError{fmt.Errorf("reading the release of Debian: %w", err)}
+	}
+	tree := filepath.Join(dir, fmt.Sprintf("%s-%x", pkg, sha256.Sum256(release))[:len(pkg)+13])
+	if _, err := os.Stat(tree); err == nil {
+		return tree, nil
+	}
+	work, err := os.MkdirTemp(dir, "unpacking-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(work)
+	debs, err := download(work, pkg)
+	if err != nil {
+		return "", &absentError{err}
+	}
+	root := filepath.Join(work, "root")
+	for _, deb := range debs {
+		if err := run("dpkg-deb", "--extract", deb, root); err != nil {
+			return "", err
+		}
+	}
+	for _, unread := range []string{"doc", "man", "locale", "info"} {
+		if err := os.RemoveAll(filepath.Join(root, "usr/share", unread)); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Chmod(root, 0o755); err != nil {
+		return "", err
+	}
+	return tree, os.Rename(root, tree)
+}
+
+// download fetches a package and everything that it depends on with apt, which is told that nothing is installed and
+// keeps its lists below work.
+func download(work, pkg string) ([]string, error) {
+	for _, dir := range []string{"state/lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	status := filepath.Join(work, "status")
+	if err := os.WriteFile(status, nil, 0o644); err != nil {
+		return nil, err
+	}
+	apt := []string{
+		"apt-get", "-q", "-y", "--no-install-recommends", "--download-only",
+		"-o", "Dir::State=" + filepath.Join(work, "state"),
+		"-o", "Dir::Cache=" + filepath.Join(work, "cache"),
+		"-o", "Dir::State::status=" + status,
+		"-o", "APT::Sandbox::User=root", // the directory is root's
+	}
+	if err := run(append(apt, "update")...); err != nil {
+		return nil, err
+	}
+	if err := run(append(apt, "install", pkg)...); err != nil {
+		return nil, err
+	}
+	return filepath.Glob(filepath.Join(work, "cache/archives/*.deb"))
+}
+
+// run runs a program to its end and shows its last words if it goes wrong.
+func run(argv ...string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(cmd.Environ(), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		text := strings.TrimSpace(string(out))
+		return fmt.Errorf("running %s: %w: %s", argv[0], err, text[max(0, len(text)-1000):])
+	}
+	return nil
+}
