@@ -55,6 +55,36 @@ func TestUnclaimKeepsWhatWasChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// Hooks that Dovecot refuses leave those in place that are in force.
+func TestRefusedClaimKeepsHooks(t *testing.T) {
+	t.Parallel()
+	b := newLab(t)
+	ctx := t.Context()
+	b.must(b.old.Claim(ctx, "op1"))
+	// An older mailmove had others.
+	b.exec("old", "cd /etc/dovecot/conf.d && echo '# older' >>00-mailmove.conf && echo '# older' >>zz-mailmove.conf")
+	const files = "cd /etc/dovecot/conf.d && ls *mailmove* && cat *mailmove*"
+	before := b.exec("old", files)
+	if _, err := b.old.look(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.exec("old", "echo 'nonsense {' >/etc/dovecot/conf.d/98-test.conf")
+	if err := b.old.Claim(ctx, "op2"); err == nil || !strings.Contains(err.Error(), "Dovecot refuses the hooks") {
+		t.Errorf("a claim that Dovecot refuses: %v", err)
+	}
+	if after := b.exec("old", files); after != before {
+		t.Errorf("after a claim that was refused there is\n%s\nbefore there was\n%s", after, before)
+	}
+	b.exec("old", "rm /etc/dovecot/conf.d/98-test.conf")
+	if claimed, err := b.old.Claimed(ctx); err != nil || !claimed {
+		t.Errorf("claimed is %v, %v after a claim that was refused", claimed, err)
+	}
+	b.must(b.old.Claim(ctx, "op3"))
+	if after := b.exec("old", files); strings.Contains(after, "# older") || strings.Contains(after, "mailmove-was") {
+		t.Errorf("after a claim that was not refused there is\n%s", after)
+	}
+}
+
 // A claim that is killed while it holds deliveries back leaves no mail waiting.
 func TestClaimKilledWhileDeliveriesPause(t *testing.T) {
 	t.Parallel()

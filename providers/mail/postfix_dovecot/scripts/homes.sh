@@ -393,7 +393,7 @@ derive_login() {
 		proxied | left)
 			fields=$(proxy_fields "$service" "$4" "$5" "$6" "$7")
 			# Without a proxy nopassword would let anybody in.
-			case $fields in proxy=y\ host=?*) ;; *) die "there is nowhere to proxy $login to" ;; esac
+			case $fields in proxy=y\ host=[!\ ]*) ;; *) die "there is nowhere to proxy $login to" ;; esac
 			# Whether the password is right, the home says: it may have been changed there.
 			door away "$service" "$login" "$login::::::: $fields destuser=$1 nopassword=y"
 			;;
@@ -598,8 +598,15 @@ put_guards() {
 	flush_auth
 }
 
+# somewhere: the logins in $work/input that go elsewhere say where.
+somewhere() {
+	nowhere=$(awk '($3 == "proxied" || $3 == "left") && (NF < 7 || $4 == "-") { print $2 }' "$work/input")
+	[ -z "$nowhere" ] || die "there is nowhere to proxy $nowhere to"
+}
+
 logins() {
 	cat >"$work/input"
+	somewhere
 	awk '$3 != "open" { print $2 }' "$work/input" >"$work/logins"
 	locked set_logins_in_time "$1"
 	guard
@@ -730,7 +737,10 @@ commit_locked() {
 	handoff=$homes/handoffs/$1
 	[ -e "$handoff/deadline" ] || die "the handoff $1 was never armed"
 	if overdue "$handoff"; then decide "$handoff" expired; else decide "$handoff" committed; fi
-	[ -e "$handoff/done" ] || turn "$handoff"
+	case $(cat "$handoff/decision") in
+	committed) [ -e "$handoff/done" ] || turn "$handoff" ;;
+	*) finish "$handoff" ;;
+	esac
 	cat "$handoff/decision"
 }
 
@@ -829,6 +839,7 @@ trust)
 routes | logins) "$command" "$1" ;;
 arm)
 	cat >"$work/input"
+	somewhere
 	locked arm_locked "$@"
 	# shellcheck disable=SC2016 # expanded by that shell
 	setsid sh -c 'sleep "$2" && exec "$1" tick' sh "$homes/homes" "$(($2 + 1))" >/dev/null 2>&1 </dev/null &

@@ -14,9 +14,19 @@ while [ -e "$held" ]; do
 	[ "$tenths" -lt 1400 ] || exit 111
 	if [ "$tenths" -lt 100 ]; then sleep 0.1 && tenths=$((tenths + 1)); else sleep 1 && tenths=$((tenths + 10)); fi
 done
-printf 'user=%s' "$AUTH_USER" >&4
-if [ -e "$doors/away/$SERVICE/$login" ]; then
+fields=
+away="$doors/away/$SERVICE/$login"
+if [ -e "$away" ]; then
 	# LOGIN::::::: FIELD FIELD...; a reply separates fields by tabs.
-	sed 's/^.*:::::: *//; s/ nopassword=y//; s/^/ /' "$doors/away/$SERVICE/$login" | tr ' ' '\t' | tr -d '\n' >&4
+	fields=$(sed 's/^.*:::::: *//; s/ nopassword=y//; s/^/ /' "$away" | tr ' ' '\t')
+	case $fields in
+	*proxy=y*) ;;
+	*)
+		# Who is away is not served here, unless that has changed just now.
+		[ ! -e "$away" ] || exit 111
+		fields=
+		;;
+	esac
 fi
+printf 'user=%s%s' "$AUTH_USER" "$fields" >&4
 exit 0
