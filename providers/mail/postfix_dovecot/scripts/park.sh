@@ -4,9 +4,10 @@
 # it is decided where the account is at home and says so: proxy fields, or
 # nothing for "here". Descriptor 3 holds the credentials, which it does not need
 # but must take; descriptor 4 takes the answer.
+export LC_ALL=C
 doors=/etc/dovecot/mailmove
 cat <&3 >/dev/null
-login=$(printf %s "$AUTH_USER" | tr A-Z a-z)
+login=$(printf %s "$AUTH_USER" | tr '[:upper:]' '[:lower:]')
 held="$doors/held/$SERVICE/$login"
 tenths=0
 while [ -e "$held" ]; do
