@@ -29,6 +29,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -295,6 +296,9 @@ func (l *Lab) Await(ctx context.Context, name string) error {
 		if err := await(ctx, host, address); err != nil {
 			return fmt.Errorf("waiting for port %s of %s: %w", strconv.Itoa(port), name, err)
 		}
+	}
+	if role, err := roleOf(name); err == nil && slices.Contains(role.trees, "names") {
+		return l.awaitZones(ctx, host, Address(name))
 	}
 	return nil
 }

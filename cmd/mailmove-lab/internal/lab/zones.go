@@ -1,9 +1,16 @@
 package lab
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mailmove/mailmove/cmd/mailmove-lab/internal/machine"
 )
 
 // A zone is one that dns serves and dns2 follows.
@@ -97,4 +104,39 @@ func rootZone(zones []zone) zone {
 		fmt.Fprintf(&b, "%s IN NS ns1.%s.\n%[1]s IN NS ns2.%[2]s.\n", z.Origin, MovingDomain)
 	}
 	return zone{".", b.String()}
+}
+
+// awaitZones returns when the name server on host answers for every zone. A secondary listens before it has them.
+func (l *Lab) awaitZones(ctx context.Context, host *machine.Host, server netip.Addr) error {
+	for _, z := range l.zones() {
+		for {
+			err := serves(ctx, host, server, z.Origin)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return errors.Join(ctx.Err(), err)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+func serves(ctx context.Context, host *machine.Host, server netip.Addr, origin string) error {
+	conn, err := host.Dial(ctx, "udp", netip.AddrPortFrom(server, 53).String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	question := new(dns.Msg).SetQuestion(origin, dns.TypeSOA)
+	answer, _, err := (&dns.Client{Timeout: time.Second}).ExchangeWithConnContext(ctx, question, &dns.Conn{Conn: conn})
+	if err != nil {
+		return err
+	}
+	if !answer.Authoritative || len(answer.Answer) == 0 {
+		return fmt.Errorf("%v answers %s for %s", server, dns.RcodeToString[answer.Rcode], origin)
+	}
+	return nil
 }
