@@ -1,8 +1,11 @@
 package copytest
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +35,51 @@ func (c *chamber) srv(path ...string) string {
 }
 
 func (c *chamber) console() string { return filepath.Join(c.dir, "console") }
+
+// ownDir makes a directory below /srv that is of the user who owns mail.
+func (c *chamber) ownDir(name string) error {
+	dir := c.srv(name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.Chown(dir, mailUID, mailUID)
+}
+
+// syslog takes what the server sends to /dev/log (RFC 3164) and writes it to a file, until the chamber's owner closes
+// it.
+func (c *chamber) syslog(file string) (io.Closer, error) {
+	dir, err := os.Open(c.srv())
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	// The name of a socket has 107 octets at most, that of a test's directory may have more.
+	name := fmt.Sprintf("/proc/self/fd/%d/syslog", dir.Fd())
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err == nil {
+		err = os.Chmod(c.srv("syslog"), 0o777)
+	}
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	go func() {
+		defer log.Close()
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := socket.Read(buffer)
+			if err != nil {
+				return // closed
+			}
+			fmt.Fprintf(log, "%s\n", bytes.TrimRight(buffer[:n], "\n\x00"))
+		}
+	}()
+	return socket, nil
+}
 
 // start runs argv; files are written first, below the chamber's root.
 func (c *chamber) start(files map[string]string, argv ...string) error {

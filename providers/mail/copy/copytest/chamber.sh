@@ -22,6 +22,7 @@ for node in null zero full random urandom; do
 	mount --bind "/dev/$node" "dev/$node"
 done
 mount --bind "$dir/srv" srv
+ln -s /srv/syslog dev/log
 
 chroot . "$@" &
 pid=$!

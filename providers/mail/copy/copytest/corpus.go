@@ -41,8 +41,10 @@ type CorpusOptions struct {
 
 	// Odd adds what is awkward: names, content, dates, flags, twins and subscriptions.
 	Odd bool
-	// PlainNames leaves out the names that Cyrus refuses: those with quotes, percent signs and spaces at the end.
-	PlainNames bool
+	// Strict leaves out what Cyrus refuses or changes: names with quotes, percent signs or backslashes, levels of the
+	// hierarchy that are no mailbox, subscriptions to nothing, messages whose first line is no header or does not end,
+	// and headers with 8-bit characters, which it replaces unless "munge8bit: no" is in its configuration.
+	Strict bool
 	// Lossy adds what Dovecot's APPEND does not keep: it puts the present in the place of a date that is yet to come, and
 	// drops a CR that ends a message.
 	Lossy bool
@@ -126,13 +128,33 @@ type generator struct {
 func (g *generator) paths() [][]string {
 	paths := [][]string{{"INBOX"}, {"Sent"}, {"Archive", "2019", "Q1"}, {"Archive", "2020"}, {"Drafts"}}
 	if g.options.Odd {
-		paths = append(paths, oddPaths(g.options.PlainNames)...)
+		paths = append(paths, oddPaths()...)
+		if !g.options.Strict {
+			paths = append(paths, []string{`"quotes"`}, []string{"100 %"}, []string{`back\slash`})
+		}
 	}
-	return append(paths, []string{"Empty"})
+	paths = append(paths, []string{"Empty"})
+	if g.options.Strict {
+		return withParents(paths)
+	}
+	return paths
 }
 
-func oddPaths(plain bool) [][]string {
-	paths := [][]string{
+// withParents puts the mailboxes above each one before it.
+func withParents(paths [][]string) [][]string {
+	var all [][]string
+	for _, path := range paths {
+		for depth := range len(path) {
+			if above := path[:depth+1]; !slices.ContainsFunc(all, func(p []string) bool { return slices.Equal(p, above) }) {
+				all = append(all, above)
+			}
+		}
+	}
+	return all
+}
+
+func oddPaths() [][]string {
+	return [][]string{
 		{"Entwürfe & Ideen"},
 		{"日本語", "メール"},
 		{"R&D"},
@@ -143,11 +165,10 @@ func oddPaths(plain bool) [][]string {
 		{"&-"}, // looks as if it were encoded
 		{"[Gmail]", "All Mail"},
 		{strings.Repeat("long ", 20) + "name"},
+		{"trailing space "},
+		{" leading space"},
+		{"star *"},
 	}
-	if !plain {
-		paths = append(paths, []string{`"quotes"`}, []string{"100 %"}, []string{"trailing space "}, []string{" leading space"}, []string{`back\slash`}, []string{"star *"})
-	}
-	return paths
 }
 
 // text returns lines of letters and spaces.

@@ -3,11 +3,9 @@ package copytest
 import (
 	_ "embed"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"text/template"
 )
 
 // Format is how Dovecot stores mail.
@@ -37,11 +35,7 @@ const (
 // Dovecot starts a Dovecot that stores mail in a format.
 func Dovecot(t testing.TB, format Format, options Options) *Server {
 	t.Helper()
-	tree := needTree(t, "dovecot-imapd", "Dovecot")
-	pool, certificate, key := newCertificate(t)
-	s := newServer(t, "Dovecot with "+string(format), tree, options, &dovecot{format, certificate, key})
-	s.CA = pool
-	return s
+	return newServer(t, "Dovecot with "+string(format), needTree(t, "Dovecot", "dovecot-imapd"), options, &dovecot{format})
 }
 
 // Doveadm runs doveadm on a Dovecot server and returns what it printed.
@@ -50,44 +44,27 @@ func (s *Server) Doveadm(t testing.TB, args ...string) string {
 	return s.Command(t, slices.Concat([]string{"doveadm"}, args)...)
 }
 
-type dovecot struct {
-	format           Format
-	certificate, key string
-}
+type dovecot struct{ format Format }
 
-func (d *dovecot) prepare(s *Server) error {
-	home := s.chamber.srv("mail")
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return err
-	}
-	return os.Chown(home, mailUID, mailUID)
-}
-
-func (d *dovecot) created(testing.TB, *Server) {}
-
-func (d *dovecot) logs() []string { return []string{"log/dovecot"} }
+func (d *dovecot) prepare(s *Server) error { return s.chamber.ownDir("mail") }
 
 func (d *dovecot) files(s *Server) (map[string]string, []string) {
-	var conf strings.Builder
-	err := template.Must(template.New("dovecot.conf").Parse(dovecotConf)).Execute(&conf, map[string]any{
+	conf := expand(dovecotConf, map[string]any{
 		"Options": s.options, "Format": d.format, "UID": mailUID,
 		"IMAP": port(s.IMAP), "IMAPS": port(s.IMAPS),
 		"Capabilities": capabilities(dovecotCapabilities, s.options),
 		"Greeting":     capabilities(dovecotGreeting, Options{Hide: s.options.Hide}),
 	})
-	if err != nil {
-		panic(err) // the template and its values are both of this package
-	}
 	var users strings.Builder
 	for _, user := range s.Users {
 		fmt.Fprintf(&users, "%s:{PLAIN}%s:%d:%d::/srv/mail/%s::\n", user.Name, user.Password, mailUID, mailUID, user.Name)
 	}
 	return map[string]string{
-		"etc/dovecot/dovecot.conf": conf.String(),
+		"etc/dovecot/dovecot.conf": conf,
 		"etc/dovecot/users":        users.String(),
 		"etc/dovecot/masters":      fmt.Sprintf("%s:{PLAIN}%s\n", Master().Name, Master().Password),
-		"etc/dovecot/server.crt":   d.certificate,
-		"etc/dovecot/server.key":   d.key,
+		"etc/dovecot/server.crt":   s.certificate,
+		"etc/dovecot/server.key":   s.key,
 		"etc/passwd": "root:x:0:0::/root:/bin/sh\ndovecot:x:101:101::/nonexistent:/bin/false\n" +
 			"dovenull:x:102:102::/nonexistent:/bin/false\nvmail:x:5000:5000::/srv/mail:/bin/false\n",
 		"etc/group": "root:x:0:\ndovecot:x:101:\ndovenull:x:102:\nvmail:x:5000:\n",

@@ -9,9 +9,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -67,9 +67,10 @@ type Server struct {
 	CA    *x509.CertPool
 	Users []User
 
-	options Options
-	chamber chamber
-	daemon  daemon
+	certificate, key string // PEM
+	options          Options
+	chamber          chamber
+	daemon           daemon
 }
 
 // A daemon is what differs from one server program to the other.
@@ -78,10 +79,6 @@ type daemon interface {
 	files(s *Server) (files map[string]string, argv []string)
 	// prepare makes, as root of the machine, what has to stand below /srv before a start.
 	prepare(s *Server) error
-	// created is called when the server answers for the first time.
-	created(t testing.TB, s *Server)
-	// logs are the files below /srv that tell what happened.
-	logs() []string
 }
 
 // newServer starts a server of a kind; it ends with the test.
@@ -91,6 +88,7 @@ func newServer(t testing.TB, name, tree string, options Options, daemon daemon) 
 	if s.Users == nil {
 		s.Users = Users()
 	}
+	s.CA, s.certificate, s.key = newCertificate(t)
 	s.chamber = chamber{dir: newDir(t, options.Memory), tree: tree}
 	s.IMAPS, s.IMAP = freeAddress(t), freeAddress(t)
 	t.Cleanup(func() {
@@ -99,8 +97,15 @@ func newServer(t testing.TB, name, tree string, options Options, daemon daemon) 
 			t.Logf("the log of %s:\n%s", s.Name, s.Log())
 		}
 	})
+	if err := s.chamber.ownDir("log"); err != nil {
+		t.Fatal(err)
+	}
+	log, err := s.chamber.syslog(s.chamber.srv("log/messages"))
+	if err != nil {
+		t.Fatalf("listening for the log of %s: %v", s.Name, err)
+	}
+	t.Cleanup(func() { log.Close() })
 	s.Start(t)
-	daemon.created(t, s)
 	return s
 }
 
@@ -142,12 +147,6 @@ func port(address string) string {
 // Start starts the server on the data it has, and returns when it answers.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	if err := os.MkdirAll(s.chamber.srv("log"), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(s.chamber.srv("log"), 0o777); err != nil {
-		t.Fatal(err)
-	}
 	if err := s.daemon.prepare(s); err != nil {
 		t.Fatalf("preparing %s: %v", s.Name, err)
 	}
@@ -224,15 +223,21 @@ func (s *Server) Command(t testing.TB, argv ...string) string {
 // Log returns what the server has logged.
 func (s *Server) Log() string {
 	var all strings.Builder
-	for _, name := range append([]string{s.chamber.console()}, s.daemon.logs()...) {
-		if !filepath.IsAbs(name) {
-			name = s.chamber.srv(name)
-		}
-		if data, err := os.ReadFile(name); err == nil { // it may not have come to that log
+	for _, file := range []string{s.chamber.console(), s.chamber.srv("log/messages")} {
+		if data, err := os.ReadFile(file); err == nil { // it may not have come to that log
 			all.Write(data)
 		}
 	}
 	return all.String()
+}
+
+// expand fills in a template of a configuration file.
+func expand(text string, values map[string]any) string {
+	var file strings.Builder
+	if err := template.Must(template.New("configuration").Parse(text)).Execute(&file, values); err != nil {
+		panic(err) // the template and its values are both of this package
+	}
+	return file.String()
 }
 
 // TLS returns a configuration that trusts the server.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,9 +23,9 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "mailmove-copytest"), nil
 }
 
-// needTree returns the root file system that has a package and all it depends on. It skips the test where there can be
-// none; what names what is left out then.
-func needTree(t testing.TB, pkg, what string) string {
+// needTree returns the root file system that has packages and all they depend on; what is their server's name. It skips
+// the test where there can be none.
+func needTree(t testing.TB, what string, packages ...string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skipf("not root: nothing is tested on a real %s server", what)
@@ -38,7 +39,7 @@ func needTree(t testing.TB, pkg, what string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := ensureTree(dir, pkg)
+	tree, err := ensureTree(dir, packages)
 	var absent *absentError
 	if errors.As(err, &absent) {
 		t.Skipf("nothing is tested on a real %s server: %v", what, err)
@@ -54,13 +55,13 @@ type absentError struct{ cause error }
 
 func (e *absentError) Error() string { return e.cause.Error() }
 
-// ensureTree unpacks a package and everything that it depends on, unless that was done before. Several may call it at
+// ensureTree unpacks packages and everything that they depend on, unless that was done before. Several may call it at
 // once, in several processes: one works, the others wait.
-func ensureTree(dir, pkg string) (string, error) {
+func ensureTree(dir string, packages []string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making %s: %w", dir, err)
 	}
-	lock := flock.New(filepath.Join(dir, pkg+".lock"))
+	lock := flock.New(filepath.Join(dir, packages[0]+".lock"))
 	if err := lock.Lock(); err != nil {
 		return "", fmt.Errorf("locking %s: %w", lock.Path(), err)
 	}
@@ -70,7 +71,8 @@ func ensureTree(dir, pkg string) (string, error) {
 	if err != nil {
 		return "", &absentError{fmt.Errorf("reading the release of Debian: %w", err)}
 	}
-	tree := filepath.Join(dir, fmt.Sprintf("%s-%x", pkg, sha256.Sum256(release))[:len(pkg)+13])
+	digest := sha256.Sum256([]byte(string(release) + strings.Join(packages, " ")))
+	tree := filepath.Join(dir, fmt.Sprintf("%s-%x", packages[0], digest[:6]))
 	if _, err := os.Stat(tree); err == nil {
 		return tree, nil
 	}
@@ -79,7 +81,7 @@ func ensureTree(dir, pkg string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	debs, err := download(work, pkg)
+	debs, err := download(work, packages)
 	if err != nil {
 		return "", &absentError{err}
 	}
@@ -100,9 +102,9 @@ func ensureTree(dir, pkg string) (string, error) {
 	return tree, os.Rename(root, tree)
 }
 
-// download fetches a package and everything that it depends on with apt, which is told that nothing is installed and
+// download fetches packages and everything that they depend on with apt, which is told that nothing is installed and
 // keeps its lists below work.
-func download(work, pkg string) ([]string, error) {
+func download(work string, packages []string) ([]string, error) {
 	for _, dir := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
 			return nil, err
@@ -119,10 +121,10 @@ func download(work, pkg string) ([]string, error) {
 		"-o", "Dir::State::status=" + status,
 		"-o", "APT::Sandbox::User=root", // the directory is root's
 	}
-	if err := run(append(apt, "update")...); err != nil {
+	if err := run(slices.Concat(apt, []string{"update"})...); err != nil {
 		return nil, err
 	}
-	if err := run(append(apt, "install", pkg)...); err != nil {
+	if err := run(slices.Concat(apt, []string{"install"}, packages)...); err != nil {
 		return nil, err
 	}
 	return filepath.Glob(filepath.Join(work, "cache/archives/*.deb"))
