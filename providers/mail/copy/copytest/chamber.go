@@ -104,7 +104,7 @@ func (c *chamber) start(files map[string]string, argv ...string) error {
 	}
 	defer console.Close()
 	cmd := exec.Command("/bin/sh", append([]string{"-c", chamberScript, "chamber", c.dir, c.tree, layer}, argv...)...)
-	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,

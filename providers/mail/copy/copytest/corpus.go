@@ -41,9 +41,11 @@ type CorpusOptions struct {
 
 	// Odd adds what is awkward: names, content, dates, flags, twins and subscriptions.
 	Odd bool
-	// Strict leaves out what Cyrus refuses or changes: names with quotes, percent signs or backslashes, levels of the
-	// hierarchy that are no mailbox, subscriptions to nothing, messages whose first line is no header or does not end,
-	// and headers with 8-bit characters, which it replaces unless "munge8bit: no" is in its configuration.
+	// Strict leaves out what not every server takes and keeps. Cyrus refuses names with quotes, percent signs or
+	// backslashes, subscriptions to nothing, and messages whose first line is no whole header; it makes a mailbox at each
+	// level of the hierarchy; it replaces 8-bit characters in headers, unless "munge8bit: no" is in its configuration.
+	// Courier refuses names with characters beyond the first 65,536 of Unicode, drops a lone CR, and adds a newline at
+	// the end where there is none.
 	Strict bool
 	// Lossy adds what Dovecot's APPEND does not keep: it puts the present in the place of a date that is yet to come, and
 	// drops a CR that ends a message.
@@ -130,7 +132,7 @@ func (g *generator) paths() [][]string {
 	if g.options.Odd {
 		paths = append(paths, oddPaths()...)
 		if !g.options.Strict {
-			paths = append(paths, []string{`"quotes"`}, []string{"100 %"}, []string{`back\slash`})
+			paths = append(paths, []string{"emoji 📬"}, []string{`"quotes"`}, []string{"100 %"}, []string{`back\slash`})
 		}
 	}
 	paths = append(paths, []string{"Empty"})
@@ -161,7 +163,6 @@ func oddPaths() [][]string {
 		{"A name with spaces"},
 		{"nested", "deeply", "and", "so", "on"},
 		{"Inbox copy"},
-		{"emoji 📬"},
 		{"&-"}, // looks as if it were encoded
 		{"[Gmail]", "All Mail"},
 		{strings.Repeat("long ", 20) + "name"},

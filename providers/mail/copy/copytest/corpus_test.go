@@ -16,6 +16,7 @@ func TestCorpusIsReadAsItWasFilled(t *testing.T) {
 		{"Dovecot Maildir", func(t testing.TB) *Server { return Dovecot(t, Maildir, Options{}) }, CorpusOptions{Seed: 1, Messages: 300, Large: 1, Odd: true, Lossy: true, Empty: true}},
 		{"Dovecot mdbox", func(t testing.TB) *Server { return Dovecot(t, MDBox, Options{}) }, CorpusOptions{Seed: 2, Messages: 300, Large: 1, Odd: true}},
 		{"Cyrus", func(t testing.TB) *Server { return Cyrus(t, Options{}) }, CorpusOptions{Seed: 3, Messages: 300, Large: 1, Odd: true, Strict: true}},
+		{"Courier", func(t testing.TB) *Server { return Courier(t, Options{}) }, CorpusOptions{Seed: 4, Messages: 300, Large: 1, Odd: true, Strict: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := test.start(t)

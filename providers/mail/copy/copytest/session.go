@@ -240,7 +240,10 @@ func listSubscribed(s *Server, user User) ([]*imap.ListData, error) {
 			continue
 		}
 		// (attributes) "/" name
-		_, rest, _ = strings.Cut(rest, ") ")
+		attributes, rest, _ := strings.Cut(rest, ") ")
+		if strings.Contains(strings.ToLower(attributes), `\noselect`) {
+			continue // it is not subscribed to itself, but one below it is (RFC 3501 section 6.3.9)
+		}
 		delim, name, ok := strings.Cut(rest, " ")
 		if !ok {
 			return nil, fmt.Errorf("answered %q", line)
