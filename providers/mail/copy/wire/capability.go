@@ -51,7 +51,7 @@ func (c *Conn) learnCaps(answer response, data []response) error {
 		}
 	}
 	if cmd.answer.kind != "OK" {
-		return c.refusal(cmd)
+		return c.refusal(cmd, 0)
 	}
 	return c.lose(malformed("no capabilities in the answer to CAPABILITY"))
 }

@@ -53,6 +53,13 @@ func (c *Conn) carry(conn net.Conn) {
 	c.w = bufio.NewWriterSize(conn, 64<<10)
 }
 
+// Err returns why the connection is closed, nil while it can be used.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead
+}
+
 // Caps returns what the server offers to the user who is logged in.
 func (c *Conn) Caps() imap.CapSet { return c.caps.Copy() }
 
@@ -72,7 +79,7 @@ func (c *Conn) Enable(ctx context.Context, names ...imap.Cap) (imap.CapSet, erro
 		return nil, err
 	}
 	if cmd.answer.kind != "OK" {
-		return nil, c.refusal(cmd)
+		return nil, c.refusal(cmd, 0)
 	}
 	enabled := imap.CapSet{}
 	for _, data := range cmd.data {

@@ -7,12 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 )
 
 // An UnreachableError says that no connection came about.
@@ -25,7 +21,7 @@ func (e *UnreachableError) Error() string {
 	return fmt.Sprintf("connecting to %s: %v", e.Server, e.Err)
 }
 func (e *UnreachableError) Unwrap() error   { return e.Err }
-func (e *UnreachableError) Temporary() bool { return true }
+func (e *UnreachableError) Temporary() bool { return !errors.Is(e.Err, context.Canceled) }
 func (e *UnreachableError) Hint() string {
 	return "Check host and port, that an IMAP server runs there and that no firewall is between."
 }
@@ -178,9 +174,12 @@ func (e *ProtocolError) Hint() string {
 type RefusedError struct {
 	Server, Doing string
 	// Status is NO or BAD; Code and Argument are the response code, as OVERQUOTA, TRYCREATE,
-	// TOOBIG, LIMIT or NOPERM (RFC 5530, RFC 4469, RFC 3501), "" without; Said is the
-	// server's own words.
+	// TOOBIG, LIMIT or NOPERM (RFC 9051 section 7.1), "" without; Said is the server's own
+	// words.
 	Status, Code, Argument, Said string
+	// Messages is how many messages were refused with this one answer. If there are more
+	// than one, it is not known which of them was meant.
+	Messages int
 }
 
 func (e *RefusedError) Error() string {
@@ -201,86 +200,48 @@ func (e *RefusedError) Hint() string {
 	return "The cause is the server's own message above."
 }
 
-// temporary reports whether a refusal is one of the moment (RFC 5530 section 3). Servers
-// that have no codes say it in words.
-func temporary(code, said string) bool {
-	switch code {
-	case "UNAVAILABLE", "INUSE", "LIMIT", "THROTTLED":
-		return true
-	case "", "ALERT":
-		return regexp.MustCompile(`(?i)\b(too many|maximum (number of )?connections?|connection limit|temporar(y|ily)|try again|unavailable|throttl)`).MatchString(said)
-	}
-	return false
+// A BodyError says that a message's body was not what was announced, or could not be
+// read. The message is not on the server.
+type BodyError struct {
+	Size int64
+	Err  error
 }
 
-// refusal is the error of a command that was answered NO or BAD.
-func (c *Conn) refusal(cmd *command) error {
-	a := cmd.answer
-	return &RefusedError{Server: c.server, Doing: cmd.doing, Status: a.kind, Code: a.code, Argument: a.argument, Said: c.discreet(a.said())}
+func (e *BodyError) Error() string {
+	return fmt.Sprintf("reading a message of %d bytes: %v", e.Size, e.Err)
+}
+func (e *BodyError) Unwrap() error   { return e.Err }
+func (e *BodyError) Temporary() bool { return !errors.Is(e.Err, errTooLong) }
+func (e *BodyError) Hint() string {
+	return "Read the message again where it comes from; if that gives the same, the server there says a wrong size."
 }
 
-func (c *Conn) loginRefusal(cmd *command, mechanism string, l Login) error {
-	said := c.discreet(cmd.answer.said())
-	if temporary(cmd.answer.code, said) {
-		return &UnavailableError{Server: c.server, Doing: "logging in as " + clean(l.who()), Code: cmd.answer.code, Said: said}
-	}
-	return &LoginError{Server: c.server, Mechanism: mechanism, User: l.who(), Code: cmd.answer.code, Said: said}
+// A NULError says that a message has NUL bytes, which a server takes only as literal8
+// (RFC 3516). The message is not on the server.
+type NULError struct {
+	Server string
+	// Literal8 is set if the server has that, and the NUL byte came after the message was
+	// announced: with [Message.Binary] set it can be written.
+	Literal8 bool
 }
 
-// said is a status as people read it, not cleaned.
-func (r *response) said() string {
-	s := r.text
-	if r.code != "" {
-		code := r.code
-		if r.argument != "" {
-			code += " " + r.argument
-		}
-		s = "[" + code + "] " + s
+func (e *NULError) Error() string {
+	return fmt.Sprintf("the message has a NUL byte, which %s does not take in a literal", e.Server)
+}
+func (e *NULError) Temporary() bool { return e.Literal8 }
+func (e *NULError) Hint() string {
+	if e.Literal8 {
+		return "Send it again as binary."
 	}
-	if strings.TrimSpace(s) == "" {
-		return "nothing"
-	}
-	return s
+	return "The server has no BINARY extension: move the message by hand, without its NUL bytes."
 }
 
-// hide has s never appear in an error, also not if the server repeats it.
-func (c *Conn) hide(s string) {
-	for _, form := range []string{s, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)} {
-		if form != "" && !slices.Contains(c.secrets, form) {
-			c.secrets = append(c.secrets, form)
-		}
-	}
-}
+// A FormError says that something of a message cannot be said in IMAP. Nothing was sent.
+type FormError struct{ What string }
 
-// discreet returns what a server said, for people, without our secrets.
-func (c *Conn) discreet(s string) string {
-	for _, secret := range c.secrets {
-		s = strings.ReplaceAll(s, secret, "***")
-	}
-	return clean(s)
-}
-
-// clean makes one short line of what a server wrote, without a character that could
-// move a terminal's cursor or turn its text around.
-func clean(s string) string {
-	const most = 300
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	runes := []rune(strings.TrimSpace(s))
-	if len(runes) > most {
-		return string(runes[:most]) + " …"
-	}
-	return string(runes)
-}
-
-func sorted(names []string) []string {
-	slices.Sort(names)
-	return names
-}
+func (e *FormError) Error() string   { return "appending a message: IMAP cannot say " + e.What }
+func (e *FormError) Temporary() bool { return false }
+func (e *FormError) Hint() string    { return "Leave it out, and report that." }
 
 // lost reports whether err is of the connection, not of what was said on it.
 func lost(err error) bool {

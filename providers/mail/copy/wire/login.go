@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -150,7 +151,7 @@ func (c *Conn) present(l Login, secret string) (*command, string, error) {
 func (c *Conn) unoffered(l Login, mechanism, next string) error {
 	offered := "none"
 	if names := c.caps.AuthMechanisms(); len(names) > 0 {
-		offered = strings.Join(sorted(names), ", ")
+		offered = strings.Join(slices.Sorted(slices.Values(names)), ", ")
 	}
 	return &LoginError{Server: c.server, Mechanism: mechanism, User: l.who(), next: next,
 		Said: "the server does not offer it here; it offers: " + clean(offered)}
