@@ -151,7 +151,7 @@ func TestLiesOfARealServer(t *testing.T) {
 	c.say(t, "L LOGIN ann@example.com swordfish\r\n", "L ")
 	c.say(t, "S EXAMINE INBOX\r\n", "S ")
 	got := c.say(t, fetchAll, "F ")
-	for want, count := range map[string]int{" BODY[] NIL)\r\n": 3, "Foo]": 3, "FLAGS (\\Seen))\r\n": 3, " FETCH (": 6, "Subject": 0} {
+	for want, count := range map[string]int{" BODY[] NIL)\r\n": 3, "(Foo] ": 6, "(Foo] \\Seen))\r\n": 3, " FETCH (": 6, "Subject": 0} {
 		if strings.Count(got, want) != count {
 			t.Errorf("%q is %d times in %q, want %d", want, strings.Count(got, want), got, count)
 		}
