@@ -104,7 +104,7 @@ func (g *guard) Read(p []byte) (int, error) {
 func (g *guard) Write(p []byte) (int, error) {
 	g.owe()
 	defer g.settle()
-	const piece = 32 << 10
+	const piece = 16 << 10 // as much as a record of TLS
 	written := 0
 	for written < len(p) {
 		n, err := g.Conn.Write(p[written:min(len(p), written+piece)])
