@@ -16,7 +16,8 @@ import (
 // Handover gives the connection away, as one on which a server greets with PREAUTH and its
 // capabilities, as imapclient.New takes it. It is closed when ctx ends, when its
 // Close is called, or when the server owes an answer and is silent; reads and writes
-// then return the reason. The Conn is used no more.
+// then return the reason, and so does [Conn.Err], in a form that can be told apart. The
+// Conn is used for nothing else any more.
 //
 // Capabilities that go-imap would misuse are left out: IMAP4rev2 with IMAP4rev1 beside it
 // and UTF8=ACCEPT, for which it sends mailbox names in UTF-8 before that is agreed on.
@@ -82,7 +83,7 @@ func (h *handed) Read(p []byte) (int, error) {
 			h.line = h.line[:0]
 		}
 	}
-	return n, err
+	return n, h.noted(err)
 }
 
 func (h *handed) Write(p []byte) (int, error) {
@@ -99,7 +100,15 @@ func (h *handed) Write(p []byte) (int, error) {
 	if err == nil && h.conn.deflate != nil {
 		err = h.conn.deflate.Flush()
 	}
-	return n, err
+	return n, h.noted(err)
+}
+
+// noted has [Conn.Err] tell what err is, since what go-imap makes of it is mere text.
+func (h *handed) noted(err error) error {
+	if err != nil {
+		_ = h.conn.lose(err)
+	}
+	return err
 }
 
 // owes notes whether the server must say something. mu is held.
