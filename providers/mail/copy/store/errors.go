@@ -14,15 +14,9 @@ import (
 
 // Exists reports that an error says that what was to be made is there already. Only a
 // server with response codes (RFC 5530) says so.
-func Exists(err error) bool { return refusedWith(err, imap.ResponseCodeAlreadyExists) }
-
-// Missing reports that an error says that there is no such mailbox. Only a server with
-// response codes (RFC 5530) says so.
-func Missing(err error) bool { return refusedWith(err, imap.ResponseCodeNonExistent) }
-
-func refusedWith(err error, code imap.ResponseCode) bool {
+func Exists(err error) bool {
 	refused := (*wire.RefusedError)(nil)
-	return errors.As(err, &refused) && refused.Code == string(code)
+	return errors.As(err, &refused) && refused.Code == string(imap.ResponseCodeAlreadyExists)
 }
 
 // broken is the cause of a connection's end that the server has brought about by what it

@@ -75,7 +75,7 @@ func (l *lister) end(err error) {
 func (l *lister) everything(ctx context.Context) {
 	before := l.mailbox.exists()
 	err := l.fetch(ctx, everyUID(1), 1, 0)
-	if err != nil || l.stopped || len(l.listed) >= int(min(before, l.mailbox.exists())) {
+	if err != nil || l.stopped || len(l.listed) >= min(before, l.mailbox.exists()) {
 		l.end(err)
 		return
 	}

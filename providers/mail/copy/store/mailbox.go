@@ -59,13 +59,17 @@ func (s *session) open(ctx context.Context, name string, readOnly bool) (*Mailbo
 	return m, nil
 }
 
-// exists returns how many messages the server says that there are now.
-func (m *Mailbox) exists() uint32 {
-	if selected := m.session.client.Mailbox(); selected != nil {
-		return selected.NumMessages
+// Poll asks what has changed. Messages that came after the mailbox was opened may not be
+// listed before that.
+func (m *Mailbox) Poll(ctx context.Context) error {
+	if err := m.check(); err != nil {
+		return err
 	}
-	return 0
+	return m.session.do(ctx, "polling "+quote(m.name), func() error { return m.session.client.Noop().Wait() })
 }
+
+// exists returns how many messages the server says that there are now.
+func (m *Mailbox) exists() int { return int(max(0, m.session.screen.messages.Load())) }
 
 // errClosed is a mistake of the caller's.
 var errClosed = errors.New("the mailbox is not open any more: another one was opened after it")

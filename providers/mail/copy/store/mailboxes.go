@@ -93,6 +93,9 @@ func (s *session) Mailboxes(ctx context.Context) (*Listing, error) {
 	}
 	s.screen.takeUnnamed()
 	for _, data := range subscribed {
+		if !s.Can(imap.CapListExtended) && slices.Contains(data.Attrs, imap.MailboxAttrNoSelect) {
+			continue // to LSUB this is a name above a subscribed one, RFC 3501 section 6.3.9
+		}
 		at, known := byName[data.Mailbox]
 		if !known {
 			at, byName[data.Mailbox] = len(l.Mailboxes), len(l.Mailboxes)

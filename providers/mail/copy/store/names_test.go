@@ -143,7 +143,7 @@ func TestEncodeName(t *testing.T) {
 		{"INBOX", "INBOX"},
 		{"a & b", "a &- b"},
 		{"Entwürfe", "Entw&APw-rfe"},
-		{"~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLGqe-"}, // RFC 3501 section 5.1.3
+		{"~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"}, // RFC 3501 section 5.1.3
 		{"😀", "&2D3eAA-"},
 		{"a\tb", "a&AAk-b"},
 	}
@@ -155,7 +155,7 @@ func TestEncodeName(t *testing.T) {
 			t.Errorf("DecodeName(%q): got %q, %v, want %q", test.want, got, err, test.name)
 		}
 	}
-	for _, wire := range []string{"a & b", "&", "&AGE-", "&AGEAYg-", "&U,BTFw-&ZeVnLGqe-", "Käse", "&2D0-", "a\nb", "&APx-", "&AP-", "\xff"} {
+	for _, wire := range []string{"a & b", "&", "&AGE-", "&AGEAYg-", "&U,BTFw-&ZeVnLIqe-", "Käse", "&2D0-", "a\nb", "&APx-", "&AP-", "\xff"} {
 		if got, err := DecodeName(wire); err == nil {
 			t.Errorf("DecodeName(%q): got %q, want an error", wire, got)
 		}

@@ -33,8 +33,9 @@ type screen struct {
 	response response
 	scratch  []byte
 
-	needs atomic.Pointer[string] // what a FETCH response must have
-	lsub  atomic.Bool            // LIST (SUBSCRIBED) is to become LSUB
+	needs    atomic.Pointer[string] // what a FETCH response must have
+	lsub     atomic.Bool            // LIST (SUBSCRIBED) is to become LSUB
+	messages atomic.Int64           // in the mailbox that is open: go-imap tells them too late
 
 	mu       sync.Mutex
 	why      error  // the connection has ended
@@ -238,24 +239,34 @@ func (s *screen) translate(line []byte) ([]byte, error) {
 	if r.drop {
 		return nil, nil
 	}
+	first := r.size == len(line)
 	switch r.kind {
 	case "BYE":
 		s.mu.Lock()
 		s.farewell = quote(strings.TrimSpace(string(line[min(len("* BYE "), len(line)):])))
 		s.mu.Unlock()
 		return line, nil
-	case "", "NO", "BAD", "PREAUTH", "CAPABILITY", "EXISTS", "RECENT", "EXPUNGE", "SEARCH", "ESEARCH", "ENABLED", "ID",
+	case "", "NO", "BAD", "PREAUTH", "CAPABILITY", "RECENT", "SEARCH", "ESEARCH", "ENABLED", "ID",
 		"NAMESPACE", "QUOTA", "QUOTAROOT":
+		return line, nil
+	case "EXISTS":
+		s.messages.Store(number(line))
+		return line, nil
+	case "EXPUNGE":
+		s.messages.Add(-1)
 		return line, nil
 	case "OK", "FLAGS":
 		return veilFlags(line), nil
 	case "FETCH":
-		if need := s.needs.Load(); r.size == len(line) && need != nil && !bytes.Contains(bytes.ToUpper(line), []byte(*need)) {
+		if need := s.needs.Load(); first && need != nil && !bytes.Contains(bytes.ToUpper(line), []byte(*need)) {
 			r.drop = true
 			return nil, nil
 		}
 		return veilFlags(line), nil
 	case "LIST", "LSUB", "STATUS":
+		if !first {
+			return line, nil
+		}
 		if name, ok := nameIn(r.kind, line); ok && !isName(name) {
 			r.drop = true
 			s.leaveOut(name, r.kind)
@@ -265,6 +276,16 @@ func (s *screen) translate(line []byte) ([]byte, error) {
 	}
 	r.drop = true
 	return nil, nil
+}
+
+// number returns the one of "* 12 EXISTS".
+func number(line []byte) int64 {
+	word, _, _ := bytes.Cut(line[min(2, len(line)):], []byte(" "))
+	n, err := strconv.ParseUint(string(word), 10, 32)
+	if err != nil {
+		return 0 // go-imap closes the connection for it
+	}
+	return int64(n)
 }
 
 func (s *screen) leaveOut(name, kind string) {
