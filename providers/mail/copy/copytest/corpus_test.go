@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 func TestCorpusIsReadAsItWasFilled(t *testing.T) {
@@ -19,6 +21,7 @@ func TestCorpusIsReadAsItWasFilled(t *testing.T) {
 		{"Courier", func(t testing.TB) *Server { return Courier(t, Options{}) }, CorpusOptions{Seed: 4, Messages: 300, Large: 1, Odd: true, Strict: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			s := test.start(t)
 			corpus := NewCorpus(test.options)
 			Fill(t, s, s.Users[0], corpus)
@@ -26,6 +29,30 @@ func TestCorpusIsReadAsItWasFilled(t *testing.T) {
 				t.Errorf("what was filled in is not what is read:\n%s", diff)
 			}
 		})
+	}
+}
+
+// A corpus is added to what is there, also where something has gone meanwhile.
+func TestFillAdds(t *testing.T) {
+	s := Dovecot(t, Maildir, Options{})
+	first, second := threeMessages(), NewCorpus(CorpusOptions{Seed: 9, Messages: 30})
+	first.Mailboxes = first.Mailboxes[:1]
+	Fill(t, s, s.Users[0], first)
+	client := s.Login(t, s.Users[0])
+	if _, err := client.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Store(imap.SeqSetNum(1), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagDeleted}}, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Expunge().Close(); err != nil {
+		t.Fatal(err)
+	}
+	Fill(t, s, s.Users[0], second)
+	want := *second
+	want.Mailboxes[0].Messages = append(first.Mailboxes[0].Messages[1:], want.Mailboxes[0].Messages...)
+	if diff := Diff(want.Content(), Read(t, s, s.Users[0])); diff != "" {
+		t.Errorf("after two corpora and an expunge:\n%s", diff)
 	}
 }
 

@@ -49,10 +49,17 @@ type dovecot struct{ format Format }
 func (d *dovecot) prepare(s *Server) error { return s.chamber.ownDir("mail") }
 
 func (d *dovecot) files(s *Server) (map[string]string, []string) {
+	own := dovecotCapabilities
+	if s.options.Quota != "" || s.options.MaxMessage > 0 {
+		own += " QUOTA"
+	}
+	if s.options.ACL {
+		own += " ACL RIGHTS=texk"
+	}
 	conf := expand(dovecotConf, map[string]any{
 		"Options": s.options, "Format": d.format, "UID": mailUID,
 		"IMAP": port(s.IMAP), "IMAPS": port(s.IMAPS),
-		"Capabilities": capabilities(dovecotCapabilities, s.options),
+		"Capabilities": capabilities(own, s.options),
 		"Greeting":     capabilities(dovecotGreeting, Options{Hide: s.options.Hide}),
 	})
 	var users strings.Builder

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func Fill(t testing.TB, s *Server, user User, corpus *Corpus) {
 	t.Helper()
 	var err error
 	if d, ok := s.daemon.(*dovecot); ok && d.format == Maildir {
-		err = fillMaildir(s.chamber.srv("mail", user.Name, "maildir"), corpus)
+		err = fillMaildir(filepath.Join(s.Home(user), "maildir"), corpus)
 	} else {
 		err = fillIMAP(t, s, user, corpus)
 	}
@@ -95,7 +96,7 @@ func subscribe(t testing.TB, s *Server, user User, corpus *Corpus) error {
 		return nil
 	}
 	// Dovecot refuses to subscribe to what is not there. Such names stay in its file when a mailbox is deleted.
-	file, err := os.OpenFile(s.chamber.srv("mail", user.Name, string(d.format), "subscriptions"), os.O_APPEND|os.O_WRONLY, 0)
+	file, err := os.OpenFile(filepath.Join(s.Home(user), string(d.format), "subscriptions"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("opening the list of subscriptions: %w", err)
 	}
@@ -144,7 +145,7 @@ func fillMaildirFolder(dir string, messages []Message) error {
 	if err != nil {
 		return err
 	}
-	before, err := os.ReadDir(filepath.Join(dir, "cur"))
+	first, err := nextNumber(dir)
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func fillMaildirFolder(dir string, messages []Message) error {
 		var letters string
 		letters, keywords = maildirFlags(m.Flags, keywords)
 		// Dovecot numbers files that it has not seen in the order of the number at the front.
-		name := fmt.Sprintf("%d.M%dP1.copytest,S=%d,W=%d:2,%s", 1_000_000_000+len(before)+i, len(before)+i, len(stored), len(m.Body), letters)
+		name := fmt.Sprintf("%d%s,S=%d,W=%d:2,%s", first+i, fileMark, len(stored), len(m.Body), letters)
 		file := filepath.Join(dir, "cur", name)
 		if err := os.WriteFile(file, stored, 0o600); err != nil {
 			return err
@@ -167,6 +168,25 @@ func fillMaildirFolder(dir string, messages []Message) error {
 		fmt.Fprintf(&list, "%d %s\n", i, keyword)
 	}
 	return os.WriteFile(filepath.Join(dir, "dovecot-keywords"), []byte(list.String()), 0o600)
+}
+
+// fileMark is in the names of files that this package writes, behind their number.
+const fileMark = ".P1.copytest"
+
+// nextNumber returns one above that of every file that was written before.
+func nextNumber(dir string) (int, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "cur"))
+	if err != nil {
+		return 0, err
+	}
+	next := 1_000_000_000 // looks like a time, as usual
+	for _, entry := range entries {
+		number, _, ours := strings.Cut(entry.Name(), fileMark)
+		if n, err := strconv.Atoi(number); ours && err == nil {
+			next = max(next, n+1)
+		}
+	}
+	return next, nil
 }
 
 // readKeywords returns the keywords of a Maildir folder by the number of their letter.

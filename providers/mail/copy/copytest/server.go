@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"text/template"
@@ -109,18 +111,41 @@ func newServer(t testing.TB, name, tree string, options Options, daemon daemon) 
 	return s
 }
 
+// memoryDirs are directories of this package in memory; the number of the process that made one follows.
+const memoryDirs = "/dev/shm/copytest-"
+
 // newDir returns a directory that is gone after the test.
 func newDir(t testing.TB, memory bool) string {
 	t.Helper()
 	if !memory {
 		return t.TempDir()
 	}
-	dir, err := os.MkdirTemp("/dev/shm", "copytest-")
+	if err := sweepMemory(); err != nil {
+		t.Fatalf("removing what a killed test has left in memory: %v", err)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(memoryDirs), fmt.Sprintf("%s%d-", filepath.Base(memoryDirs), os.Getpid()))
 	if err != nil {
 		t.Fatalf("making a directory in memory: %v", err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+// sweepMemory removes the directories of processes that are no more.
+func sweepMemory() error {
+	dirs, err := filepath.Glob(memoryDirs + "*")
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(dir, memoryDirs), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // freeAddress returns an address nobody listens on. Its port is not one of those that the kernel gives to outgoing
@@ -219,6 +244,10 @@ func (s *Server) Command(t testing.TB, argv ...string) string {
 	}
 	return string(out)
 }
+
+// Home returns the directory in which Dovecot and Courier keep a user's mail, for tests that change files behind the
+// server's back.
+func (s *Server) Home(user User) string { return s.chamber.srv("mail", user.Name) }
 
 // Log returns what the server has logged.
 func (s *Server) Log() string {

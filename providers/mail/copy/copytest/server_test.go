@@ -203,7 +203,7 @@ func TestReadSeesWhatIsInTheStore(t *testing.T) {
 	s := Dovecot(t, Maildir, Options{})
 	corpus := threeMessages()
 	Fill(t, s, s.Users[0], corpus)
-	files, err := filepath.Glob(s.chamber.srv("mail", s.Users[0].Name, "maildir", "cur", "*"))
+	files, err := filepath.Glob(filepath.Join(s.Home(s.Users[0]), "maildir", "cur", "*"))
 	if err != nil || len(files) != 3 {
 		t.Fatalf("found %q (%v), want three files", files, err)
 	}
@@ -220,6 +220,26 @@ func TestReadSeesWhatIsInTheStore(t *testing.T) {
 	diff := Diff(corpus.Content(), Read(t, s, s.Users[0]))
 	if lines := strings.Split(diff, "\n"); len(lines) != 2 || !strings.Contains(diff, "of 21 octets") {
 		t.Errorf("one changed octet makes the differences\n%s\nwant two: one message missing, another there", diff)
+	}
+}
+
+// What a killed test has left in memory is removed by the next one; what a running one has there is not.
+func TestMemoryIsSwept(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	left := fmt.Sprintf("%s%d-left", memoryDirs, ended.Process.Pid)
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Skipf("no memory to put files into, so nothing to sweep: %v", err)
+	}
+	mine := newDir(t, true)
+	newDir(t, true)
+	if _, err := os.Stat(left); err == nil {
+		t.Errorf("%s is still there", left)
+	}
+	if _, err := os.Stat(mine); err != nil {
+		t.Errorf("a directory in use was swept: %v", err)
 	}
 }
 

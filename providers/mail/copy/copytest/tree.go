@@ -76,7 +76,11 @@ func ensureTree(dir string, packages []string) (string, error) {
 	if _, err := os.Stat(tree); err == nil {
 		return tree, nil
 	}
-	work, err := os.MkdirTemp(dir, "unpacking-")
+	// Nobody else has the lock: what is there was left by a program that was killed.
+	if err := removeAll(filepath.Join(dir, packages[0]+".unpacking-*")); err != nil {
+		return "", err
+	}
+	work, err := os.MkdirTemp(dir, packages[0]+".unpacking-")
 	if err != nil {
 		return "", err
 	}
@@ -128,6 +132,20 @@ func download(work string, packages []string) ([]string, error) {
 		return nil, err
 	}
 	return filepath.Glob(filepath.Join(work, "cache/archives/*.deb"))
+}
+
+// removeAll removes the files and directories of a pattern.
+func removeAll(pattern string) error {
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	for _, file := range found {
+		if err := os.RemoveAll(file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run runs a program to its end and shows its last words if it goes wrong.
