@@ -2,6 +2,7 @@ package copytest
 
 import (
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,8 +71,11 @@ func (d *dovecot) files(s *Server) (map[string]string, []string) {
 		"etc/dovecot/dovecot.conf": conf,
 		"etc/dovecot/users":        users.String(),
 		"etc/dovecot/masters":      fmt.Sprintf("%s:{PLAIN}%s\n", Master().Name, Master().Password),
-		"etc/dovecot/server.crt":   s.certificate,
-		"etc/dovecot/server.key":   s.key,
+		"etc/dovecot/oauth2.conf": "introspection_mode = local\nusername_attribute = sub\n" +
+			"local_validation_key_dict = fs:posix:prefix=/etc/dovecot/token/\n",
+		"etc/dovecot/token/default/HS256/default": base64.StdEncoding.EncodeToString(s.tokenKey),
+		"etc/dovecot/server.crt":                  s.certificate,
+		"etc/dovecot/server.key":                  s.key,
 		"etc/passwd": "root:x:0:0::/root:/bin/sh\ndovecot:x:101:101::/nonexistent:/bin/false\n" +
 			"dovenull:x:102:102::/nonexistent:/bin/false\nvmail:x:5000:5000::/srv/mail:/bin/false\n",
 		"etc/group": "root:x:0:\ndovecot:x:101:\ndovenull:x:102:\nvmail:x:5000:\n",

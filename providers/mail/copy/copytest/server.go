@@ -19,7 +19,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
-// A User is a login name and its password.
+// A User is a login name and its password, which has no colon.
 type User struct{ Name, Password string }
 
 // Users are those that a server has unless [Options.Users] names others.
@@ -58,7 +58,10 @@ type Options struct {
 	ACL     bool
 	ACLUser string
 
-	Config string // more of Dovecot's configuration, put last
+	// Tokens has Dovecot offer OAUTHBEARER and XOAUTH2, beside passwords; [Server.Token] issues tokens.
+	Tokens bool
+
+	Config string // more of the server's configuration, put last: dovecot.conf, imapd.conf, Courier's variables
 }
 
 // A Server is a real IMAP server on loopback. Its methods end the test where something goes wrong.
@@ -70,6 +73,7 @@ type Server struct {
 	Users []User
 
 	certificate, key string // PEM
+	tokenKey         []byte // of HS256 (RFC 7518 section 3.2)
 	options          Options
 	chamber          chamber
 	daemon           daemon
@@ -91,6 +95,7 @@ func newServer(t testing.TB, name, tree string, options Options, daemon daemon) 
 		s.Users = Users()
 	}
 	s.CA, s.certificate, s.key = newCertificate(t)
+	s.tokenKey = newTokenKey()
 	s.chamber = chamber{dir: newDir(t, options.Memory), tree: tree}
 	s.IMAPS, s.IMAP = freeAddress(t), freeAddress(t)
 	t.Cleanup(func() {

@@ -121,6 +121,29 @@ func TestMasterLogsInForOthers(t *testing.T) {
 	}
 }
 
+func TestDovecotTakesTokens(t *testing.T) {
+	s := Dovecot(t, Maildir, Options{Tokens: true})
+	bearer := func(token string) sasl.Client {
+		return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: s.Users[0].Name, Token: token})
+	}
+	if err := login(t, s, bearer(s.Token(s.Users[0], time.Now().Add(time.Hour)))); err != nil {
+		t.Errorf("a good token is answered %v", err)
+	}
+	for name, token := range map[string]string{
+		"an expired one":   s.Token(s.Users[0], time.Now().Add(-time.Minute)),
+		"another user's":   s.Token(s.Users[1], time.Now().Add(time.Hour)),
+		"a forged one":     s.Token(s.Users[0], time.Now().Add(time.Hour)) + "x",
+		"none that is any": "x",
+		"another server's": (&Server{tokenKey: newTokenKey()}).Token(s.Users[0], time.Now().Add(time.Hour)),
+	} {
+		var refused *sasl.OAuthBearerError
+		if err := login(t, s, bearer(token)); !errors.As(err, &refused) || refused.Status != "invalid_token" {
+			t.Errorf("%s is answered %v, want a refusal", name, err)
+		}
+	}
+	s.Login(t, s.Users[0])
+}
+
 func TestDovecotMasterWithACL(t *testing.T) {
 	s := Dovecot(t, Maildir, Options{ACL: true})
 	Fill(t, s, s.Users[0], threeMessages())
