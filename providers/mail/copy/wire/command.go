@@ -13,8 +13,9 @@ type command struct {
 	tag string
 	// doing is what the command is for, as errors name it.
 	doing string
-	// keep holds on to the untagged data that comes before the answer.
-	keep bool
+	// changes is set if the command changes something on the server, so that it matters what
+	// became of it. Of the other commands the data that comes before the answer is kept.
+	changes bool
 	// whole is set before the command's last byte is written: from then on the server may
 	// have carried it out.
 	whole bool
@@ -92,8 +93,8 @@ func isAtom(s string) bool {
 
 // begin registers a command and writes its tag and name. From here on the server is
 // listened to until the command is answered.
-func (c *Conn) begin(doing, name string, keep bool) (*command, error) {
-	cmd := &command{doing: doing, keep: keep, goAhead: make(chan string, 1), done: make(chan struct{})}
+func (c *Conn) begin(doing, name string, changes bool) (*command, error) {
+	cmd := &command{doing: doing, changes: changes, goAhead: make(chan string, 1), done: make(chan struct{})}
 	if err := c.register(cmd); err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (c *Conn) writeString(cmd *command, s string) (bool, error) {
 // run carries out the command s and returns when it is answered. The answer may be NO or
 // BAD.
 func (c *Conn) run(doing, s string) (*command, error) {
-	cmd, err := c.begin(doing, s, true)
+	cmd, err := c.begin(doing, s, false)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 //
 // Go's reader gives out what came before a full flush mark only (golang/go issue 31514): a
 // server that ends its answers with zlib's Z_PARTIAL_FLUSH seems silent, and the guard
-// ends the connection. Dovecot's way is understood.
+// ends the connection. Dovecot and Cyrus are understood.
 func (c *Conn) compress() error {
 	if !c.caps.Has("COMPRESS=DEFLATE") {
 		return nil

@@ -166,7 +166,7 @@ func (c *Conn) hear(resp response, size int) (bool, error) {
 	case resp.tag == "*" && resp.kind == "BYE":
 		c.bye = resp.said()
 	case resp.tag == "*":
-		if c.waiting[0].keep {
+		if !c.waiting[0].changes {
 			c.waiting[0].data = append(c.waiting[0].data, resp)
 		}
 	default:
@@ -202,7 +202,7 @@ func (c *Conn) lose(err error) error {
 	}
 	c.dead = c.loss(err, "", false)
 	for _, cmd := range c.waiting {
-		cmd.err = c.loss(err, cmd.doing, cmd.whole)
+		cmd.err = c.loss(err, cmd.doing, cmd.changes && cmd.whole)
 		close(cmd.done)
 	}
 	c.waiting, c.listening = nil, false
@@ -212,12 +212,12 @@ func (c *Conn) lose(err error) error {
 }
 
 // loss is the error of a command that err cut off. mu is held.
-func (c *Conn) loss(err error, doing string, whole bool) error {
+func (c *Conn) loss(err error, doing string, began bool) error {
 	var broken *malformedError
 	if errors.As(err, &broken) {
-		return &ProtocolError{Server: c.server, Doing: doing, What: c.discreet(broken.what), Began: whole}
+		return &ProtocolError{Server: c.server, Doing: doing, What: c.discreet(broken.what), Began: began}
 	}
-	return &LostError{Server: c.server, Doing: doing, Bye: c.discreet(c.bye), Began: whole, Err: err}
+	return &LostError{Server: c.server, Doing: doing, Bye: c.discreet(c.bye), Began: began, Err: err}
 }
 
 // grace is how long the listener may take to find out why writing is impossible: a

@@ -57,7 +57,7 @@ func (d *delivery) take(m Message) error {
 		return d.single(p)
 	}
 	if p.size == 0 {
-		// RFC 3502 section 6.3.11: a literal of no bytes takes the command back.
+		// A literal of no bytes has the whole command refused (RFC 3502, and so Dovecot).
 		p.head = nil
 		d.empty = append(d.empty, p)
 		return nil
@@ -111,7 +111,7 @@ func (d *delivery) doing() string { return "appending to " + d.mailbox }
 // begin begins a command for p, among others. It returns false if the server answered
 // it already.
 func (d *delivery) begin(p parcel) (*batch, bool, error) {
-	cmd, err := d.c.begin(d.doing(), "APPEND", false)
+	cmd, err := d.c.begin(d.doing(), "APPEND", true)
 	if err != nil {
 		d.results[p.index].Err = err
 		return nil, false, err

@@ -83,6 +83,9 @@ func (c *Conn) login(ctx context.Context, l Login, preauth bool) error {
 		return fmt.Errorf("reading the secret of %s: %w", l.who(), err)
 	}
 	c.hide(secret)
+	if strings.ContainsRune(l.User+l.Master+secret, 0) {
+		return &LoginError{Server: c.server, Mechanism: l.Mechanism.String(), User: l.who(), Said: "a NUL byte is in the name or the secret"}
+	}
 	cmd, mechanism, err := c.present(l, secret)
 	if err != nil {
 		return err
@@ -159,7 +162,7 @@ func (c *Conn) unoffered(l Login, mechanism, next string) error {
 
 // commandLogin is the command LOGIN (RFC 9051 section 6.2.3).
 func (c *Conn) commandLogin(user, secret string) (*command, error) {
-	cmd, err := c.begin("logging in", "LOGIN", true)
+	cmd, err := c.begin("logging in", "LOGIN", false)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +200,7 @@ func (c *Conn) authenticate(client sasl.Client, l Login) (*command, string, erro
 		line += " " + encoded
 		initial = nil
 	}
-	cmd, err := c.begin("logging in by "+name, line, true)
+	cmd, err := c.begin("logging in by "+name, line, false)
 	if err != nil {
 		return nil, name, err
 	}

@@ -170,8 +170,8 @@ func TestLoginRefusals(t *testing.T) {
 		{"in use", "AUTH=PLAIN SASL-IR", murphy(), plain("M1 NO [INUSE] later\r\n"), "logging in as murphy, server imap.example.com:143: not now: [INUSE] later", true},
 		{"limit", "AUTH=PLAIN SASL-IR", murphy(), plain("M1 NO [LIMIT] enough\r\n"), "logging in as murphy, server imap.example.com:143: not now: [LIMIT] enough", true},
 		{"too many, in words", "AUTH=PLAIN SASL-IR", murphy(), plain("M1 NO [ALERT] Too many simultaneous connections. (Failure)\r\n"), "logging in as murphy, server imap.example.com:143: not now: [ALERT] Too many", true},
-		{"BYE", "AUTH=PLAIN SASL-IR", murphy(), plain("* BYE bored\r\n"), "logging in by PLAIN: the connection to imap.example.com:143 was lost, outcome unknown: the server said: bored", false},
-		{"hangs up", "AUTH=PLAIN SASL-IR", murphy(), plain(""), "logging in by PLAIN: the connection to imap.example.com:143 was lost, outcome unknown: ", false},
+		{"BYE", "AUTH=PLAIN SASL-IR", murphy(), plain("* BYE bored\r\n"), "logging in by PLAIN: the connection to imap.example.com:143 was lost: the server said: bored", true},
+		{"hangs up", "AUTH=PLAIN SASL-IR", murphy(), plain(""), "logging in by PLAIN: the connection to imap.example.com:143 was lost: ", true},
 		{"LOGINDISABLED", "LOGINDISABLED AUTH=GSSAPI AUTH=EXTERNAL", murphy(), nil, "logging in to imap.example.com:143 as murphy by a password: the server does not offer it here; it offers: EXTERNAL, GSSAPI", false},
 		{"no XOAUTH2", "", by(wire.XOAuth2), nil, "logging in to imap.example.com:143 as murphy by XOAUTH2: the server does not offer it here; it offers: none", false},
 		{"no identity for a master", "", wire.Login{User: "murphy", Master: "root", Secret: secret(password)}, nil, "logging in to imap.example.com:143 as root for murphy by PLAIN: the server does not offer it", false},
@@ -193,6 +193,7 @@ func TestLoginRefusals(t *testing.T) {
 			s.send("+ more\r\n")
 			s.answer("*", "M1 BAD cancelled\r\n")
 		}, want + "cancelled", false},
+		{"NUL in the secret", "AUTH=PLAIN", wire.Login{User: "murphy", Secret: secret(password + "\x00x")}, nil, "logging in to imap.example.com:143 as murphy by password: a NUL byte", false},
 		{"no secret", "AUTH=PLAIN", wire.Login{User: "murphy"}, nil, "reading the secret of murphy: none is given", false},
 		{"a login where none is to be", "", nobody, nil, "logging in to imap.example.com:143 as nobody by name by PREAUTH: the server wants a login", false},
 	} {

@@ -152,3 +152,43 @@ func TestRefusalsLeaveTheConnectionUsable(t *testing.T) {
 		})
 	}
 }
+
+// Under COMPRESS=DEFLATE fewer bytes go than the messages have, and what arrives is the
+// same.
+func TestCompression(t *testing.T) {
+	corpus := inbox(copytest.CorpusOptions{Seed: 3, Messages: 20, Odd: true, Strict: true})
+	_, size := corpus.Size()
+	for name, start := range map[string]func(testing.TB) *copytest.Server{
+		"Dovecot": func(t testing.TB) *copytest.Server {
+			return copytest.Dovecot(t, copytest.Maildir, copytest.Options{Config: zlib})
+		},
+		"Cyrus": func(t testing.TB) *copytest.Server { return copytest.Cyrus(t, copytest.Options{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := start(t)
+			proxy := copytest.NewProxy(t, server.IMAPS)
+			endpoint := endpointOf(server)
+			endpoint.Address, endpoint.Compress = proxy.Address, true
+			conn := dial(t, endpoint, loginOf(server.Users[0]))
+			results, err := conn.Appender("INBOX").Append(deadline(t), sequence(corpus.Mailboxes[0].Messages))
+			if err != nil || results[0].Err != nil {
+				t.Fatalf("error %v, first result %v", err, results[0])
+			}
+			if err := conn.Logout(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+			if sent := proxy.Count(1, copytest.FromClient); sent >= size {
+				t.Errorf("%d bytes were sent for messages of %d", sent, size)
+			}
+			got := copytest.Read(t, server, server.Users[0])
+			got.Mailboxes = map[string]map[copytest.Item]int{"INBOX": got.Mailboxes["INBOX"]}
+			got.Subscribed = corpus.Content().Subscribed
+			if diff := copytest.Diff(corpus.Content(), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// zlib is the configuration with which Dovecot offers compression.
+const zlib = "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}\n"
