@@ -3,6 +3,7 @@ package copytest
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -162,16 +164,36 @@ func (c *chamber) command(argv ...string) (*exec.Cmd, error) {
 	if c.init == nil {
 		return nil, fmt.Errorf("running %s: the server does not run", argv[0])
 	}
-	// The server's process has the server's root; the first process has the machine's.
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", c.init.Pid))
+	pid, err := c.process()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("running %s: %w", argv[0], err)
 	}
-	var pid int
-	if _, err := fmt.Sscan(string(children), &pid); err != nil {
-		return nil, fmt.Errorf("running %s: the server has no process", argv[0])
-	}
-	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(pid), "--mount", "--pid", "--root", "--wd=/", "--"}, argv...)...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd := exec.Command("nsenter", append([]string{"--target", pid, "--mount", "--pid", "--root", "--wd=/", "--"}, argv...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/srv"}
 	return cmd, nil
+}
+
+// process returns the number of the server's process, once the chamber is made. The first process has the machine's
+// root, this one the chamber's.
+func (c *chamber) process() (string, error) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", c.init.Pid))
+		if err != nil {
+			return "", err
+		}
+		for _, pid := range strings.Fields(string(children)) {
+			if root, err := os.Readlink("/proc/" + pid + "/root"); err == nil && root != "/" {
+				return pid, nil
+			}
+		}
+		select {
+		case <-c.ended:
+			console, err := os.ReadFile(c.console())
+			return "", errors.Join(fmt.Errorf("it ended: %s", console), err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			return "", errors.New("it was not ready within a minute")
+		}
+	}
 }

@@ -21,7 +21,7 @@ func Courier(t testing.TB, options Options) *Server {
 	t.Helper()
 	refuse(t, "Courier", map[string]bool{
 		"Separator": options.Separator != "", "Prefix": options.Prefix != "", "Quota": options.Quota != "",
-		"MaxMessage": options.MaxMessage != 0, "Tokens": options.Tokens, "ACL": options.ACL || options.ACLUser != "",
+		"MaxMessage": options.MaxMessage != 0, "Tokens": options.Tokens, "Sync": options.Sync, "ACL": options.ACL || options.ACLUser != "",
 	})
 	return newServer(t, "Courier", needTree(t, "Courier", "courier-imap", "courier-authlib-userdb", "perl", "dash", "coreutils"), options, courier{})
 }

@@ -20,7 +20,7 @@ func Cyrus(t testing.TB, options Options) *Server {
 	t.Helper()
 	refuse(t, "Cyrus", map[string]bool{
 		"Separator": options.Separator != "", "Prefix": options.Prefix != "", "Quota": options.Quota != "",
-		"Show": len(options.Show) > 0, "Tokens": options.Tokens, "ACL": options.ACL || options.ACLUser != "",
+		"Show": len(options.Show) > 0, "Tokens": options.Tokens, "Sync": options.Sync, "ACL": options.ACL || options.ACLUser != "",
 	})
 	return newServer(t, "Cyrus", needTree(t, "Cyrus", "cyrus-imapd", "libsasl2-modules", "sasl2-bin", "dash", "coreutils"), options, cyrus{})
 }

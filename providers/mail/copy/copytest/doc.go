@@ -27,6 +27,8 @@
 // What is asked of a server is in [Options]; what they say and do not say of themselves is changed by [Options.Hide]
 // and [Options.Show], so that a Dovecot without MULTIAPPEND is one line.
 //
+// A [Tool] runs other programs of Debian's packages in the same way, such as copiers to compare with.
+//
 // # Corpus and judge
 //
 // [NewCorpus] makes the same mail from the same options. Those of a benchmark are:

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func Master() User { return User{"admin", "masterkey"} }
 type Options struct {
 	Users  []User // nil: those of [Users]
 	Memory bool   // mail lies in memory, for benchmarks
+	Sync   bool   // Dovecot calls fsync as it does by default; without it, never
 
 	Separator string // of the hierarchy; "": the server's own
 	Prefix    string // of the personal namespace, such as "INBOX."
@@ -236,14 +238,20 @@ func (s *Server) Reconfigure(t testing.TB, change func(*Options)) {
 	s.Start(t)
 }
 
-// Command runs a program as root where the server runs, and returns what it printed.
-func (s *Server) Command(t testing.TB, argv ...string) string {
+// Cmd returns a command that will run as root where the server runs.
+func (s *Server) Cmd(t testing.TB, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd, err := s.chamber.command(argv...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+// Command runs a program as root where the server runs, and returns what it printed.
+func (s *Server) Command(t testing.TB, argv ...string) string {
+	t.Helper()
+	out, err := s.Cmd(t, argv...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("running %q at %s: %v: %s", argv, s.Name, err, out)
 	}

@@ -315,3 +315,29 @@ func TestServerEndsWithItsProgram(t *testing.T) {
 		}
 	}
 }
+
+// A copier that is known to be exact finds favour with the judge, between stores of different kinds.
+func TestJudgeApprovesOfDsync(t *testing.T) {
+	from, to := Dovecot(t, Maildir, Options{}), Dovecot(t, MDBox, Options{Separator: "."}) // dsync maps none
+	corpus := NewCorpus(CorpusOptions{Seed: 5, Messages: 100, Odd: true})
+	Fill(t, from, from.Users[0], corpus)
+	user := from.Users[0]
+	to.Doveadm(t, "-o", "imapc_host=127.0.0.1", "-o", "imapc_port="+port(from.IMAP), "-o", "imapc_user="+user.Name,
+		"-o", "imapc_password="+user.Password, "-o", "imapc_features=rfc822.size fetch-headers", "backup", "-R", "-u", user.Name, "imapc:")
+	if diff := Diff(corpus.Content(), Read(t, to, user)); diff != "" {
+		t.Errorf("doveadm backup has copied with differences:\n%s", diff)
+	}
+}
+
+func TestToolRunsAProgramThatIsNotInstalled(t *testing.T) {
+	tool := NewTool(t, "isync")
+	if err := os.WriteFile(filepath.Join(tool.Dir, "config"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tool.Cmd(t, "mbsync", "--version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "isync ") {
+		t.Errorf("mbsync says %q (%v)", out, err)
+	}
+	if out, err := tool.Cmd(t, "ls", "/srv").CombinedOutput(); err != nil || string(out) != "config\n" {
+		t.Errorf("the program sees %q (%v) in its directory, want the test's file", out, err)
+	}
+}

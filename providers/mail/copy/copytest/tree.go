@@ -23,16 +23,16 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "mailmove-copytest"), nil
 }
 
-// needTree returns the root file system that has packages and all they depend on; what is their server's name. It skips
-// the test where there can be none.
+// needTree returns the root file system that has packages and all they depend on. It skips the test where there can be
+// none, in a sentence that says what is left out.
 func needTree(t testing.TB, what string, packages ...string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skipf("not root: nothing is tested on a real %s server", what)
+		t.Skipf("not root: nothing is tested with a real %s", what)
 	}
 	for _, program := range []string{"apt-get", "dpkg-deb", "mount", "chroot", "nsenter"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("no %s here, this is not a Debian: nothing is tested on a real %s server", program, what)
+			t.Skipf("no %s here, this is not a Debian: nothing is tested with a real %s", program, what)
 		}
 	}
 	dir, err := CacheDir()
@@ -42,7 +42,7 @@ func needTree(t testing.TB, what string, packages ...string) string {
 	tree, err := ensureTree(dir, packages)
 	var absent *absentError
 	if errors.As(err, &absent) {
-		t.Skipf("nothing is tested on a real %s server: %v", what, err)
+		t.Skipf("nothing is tested with a real %s: %v", what, err)
 	}
 	if err != nil {
 		t.Fatal(err)
