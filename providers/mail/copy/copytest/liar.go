@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type Liar struct {
 
 	mu          sync.Mutex // held while a lie is made up
 	connections int
+	commands    []string
 	open        map[net.Conn]bool
 	closed      bool
 	group       sync.WaitGroup
@@ -67,6 +69,14 @@ func Tell(t testing.TB, target string, lies ...Lie) *Liar {
 	l.group.Go(l.accept)
 	t.Cleanup(l.close)
 	return l
+}
+
+// Commands returns all commands that clients have sent, without their tags and each up to its first literal: for tests of
+// what a client never asks. [Tell] without lies is enough for that.
+func (l *Liar) Commands() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.commands)
 }
 
 func (l *Liar) close() {
@@ -160,6 +170,7 @@ func (c *lying) intercept(tag, command string) bool {
 	c.liar.mu.Lock()
 	defer c.liar.mu.Unlock()
 	c.talk.Tag, c.talk.Command = tag, command
+	c.liar.commands = append(c.liar.commands, command)
 	for _, lie := range c.liar.lies {
 		if lie.Command == nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,7 +117,8 @@ func TestLiesAboutMailboxes(t *testing.T) {
 
 // An honest APPEND comes through, however its literal is sent, also behind one that the server itself refuses.
 func TestLiarPassesLiterals(t *testing.T) {
-	c := dialRaw(t, Hostile(t, threeMessages()).Address)
+	liar := Hostile(t, threeMessages())
+	c := dialRaw(t, liar.Address)
 	c.say(t, "L LOGIN ann@example.com swordfish\r\n", "L ")
 	if got := c.say(t, "A APPEND INBOX {5+}\r\nF NOO\r\n", "A "); !strings.HasPrefix(got, "A OK [APPENDUID") {
 		t.Errorf("an unasked literal was answered %q", got)
@@ -129,6 +131,11 @@ func TestLiarPassesLiterals(t *testing.T) {
 	}
 	if got := c.say(t, "S SELECT INBOX\r\n", "S "); !strings.Contains(got, "* 5 EXISTS") {
 		t.Errorf("after two APPENDs the mailbox is %q", got)
+	}
+	// What looks like commands within the literals is none.
+	want := []string{"LOGIN ann@example.com swordfish", "APPEND INBOX {5+}", "APPEND INBOX {7}", "SELECT INBOX"}
+	if got := liar.Commands(); !slices.Equal(got, want) {
+		t.Errorf("the commands were %q, want %q", got, want)
 	}
 }
 

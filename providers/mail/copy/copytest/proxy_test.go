@@ -188,3 +188,39 @@ func TestProxyToAServerThatIsDown(t *testing.T) {
 		t.Errorf("reading gave %v, want a lost connection", err)
 	}
 }
+
+// BenchmarkProxy tells how much a proxy lets through, which bounds what a benchmark behind one can show.
+func BenchmarkProxy(b *testing.B) {
+	for _, each := range []time.Duration{0, 25 * time.Millisecond} {
+		b.Run(each.String(), func(b *testing.B) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer listener.Close()
+			proxy := NewProxy(b, listener.Addr().String())
+			proxy.Delay(each)
+			client, err := net.Dial("tcp", proxy.Address)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer client.Close()
+			server, err := listener.Accept()
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer server.Close()
+			piece := make([]byte, 1<<20)
+			b.SetBytes(int64(len(piece)))
+			b.ResetTimer()
+			go func() {
+				for range b.N {
+					server.Write(piece) // one that is cut short makes the reader fail
+				}
+			}()
+			if _, err := io.CopyN(io.Discard, client, int64(b.N)*int64(len(piece))); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
