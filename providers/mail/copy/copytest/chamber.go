@@ -168,7 +168,7 @@ func (c *chamber) command(argv ...string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("running %s: %w", argv[0], err)
 	}
-	cmd := exec.Command("nsenter", append([]string{"--target", pid, "--mount", "--pid", "--root", "--wd=/", "--"}, argv...)...)
+	cmd := exec.Command("nsenter", append([]string{"--target", pid, "--mount", "--pid", "--root", "--wdns=/", "--"}, argv...)...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/srv"}
 	return cmd, nil
 }
