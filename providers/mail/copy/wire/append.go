@@ -47,11 +47,17 @@ const (
 	// Together writes all in one MULTIAPPEND (RFC 3502): the server stores all or none.
 	Together
 	// Pipelined writes APPENDs with literals that wait for nothing (LITERAL+, RFC 7888),
-	// and leaves up to [Appender.Window] of them unanswered.
+	// and leaves up to [Appender.Window] of them unanswered. Without LITERAL+ each waits for
+	// the server to say go ahead, but not for the answers to those before it.
 	Pipelined
 	// OneByOne has each message answered before the next is written.
 	OneByOne
 )
+
+// String returns the way's name.
+func (w Way) String() string {
+	return [...]string{"best", "together", "pipelined", "one by one"}[w]
+}
 
 // An Appender writes messages to one mailbox.
 type Appender struct {
@@ -108,26 +114,30 @@ const (
 	lookahead = 64 << 10
 )
 
-func (a *Appender) delivery() *delivery {
+// Chosen returns the way in which messages are written, which is never Best: how many
+// make a good batch depends on it.
+func (a *Appender) Chosen() Way {
 	caps := a.conn.caps
-	way := a.Way
-	if way == Best {
-		way = Together
+	switch {
+	case a.Way == Pipelined || a.Way == OneByOne:
+		return a.Way
+	case caps.Has(imap.CapMultiAppend):
+		return Together
+	case caps.Has(imap.CapLiteralPlus):
+		return Pipelined
 	}
-	if way == Together && !caps.Has(imap.CapMultiAppend) {
-		way = Pipelined
-		if !caps.Has(imap.CapLiteralPlus) {
-			way = OneByOne
-		}
-	}
-	d := &delivery{c: a.conn, mailbox: a.mailbox, way: way, window: a.Window, limit: a.Limit, buffer: make([]byte, lookahead)}
+	return OneByOne
+}
+
+func (a *Appender) delivery() *delivery {
+	d := &delivery{c: a.conn, mailbox: a.mailbox, way: a.Chosen(), window: a.Window, limit: a.Limit, buffer: make([]byte, lookahead)}
 	if d.window == 0 {
 		d.window = defaultWindow
 	}
-	if way == OneByOne {
+	if d.way == OneByOne {
 		d.window = 1
 	}
-	if limit, ok := caps.AppendLimit(); ok && limit != nil && d.limit == 0 {
+	if limit, ok := a.conn.caps.AppendLimit(); ok && limit != nil && d.limit == 0 {
 		d.limit = int64(*limit)
 	}
 	return d

@@ -251,6 +251,28 @@ func converse(t *testing.T, test conversation, pace func(wire.Endpoint) wire.End
 	}
 }
 
+func TestChosenWay(t *testing.T) {
+	for _, test := range []struct {
+		caps        string
+		asked, want wire.Way
+	}{
+		{"MULTIAPPEND LITERAL+", wire.Best, wire.Together},
+		{"MULTIAPPEND", wire.Best, wire.Together},
+		{"LITERAL+", wire.Best, wire.Pipelined},
+		{"LITERAL-", wire.Best, wire.OneByOne},
+		{"", wire.Together, wire.OneByOne},
+		{"LITERAL+", wire.Together, wire.Pipelined},
+		{"MULTIAPPEND LITERAL+", wire.OneByOne, wire.OneByOne},
+		{"", wire.Pipelined, wire.Pipelined},
+	} {
+		appender := dial(t, talk(t, func(s *script) { greet(s, test.caps) }), nobody).Appender("box")
+		appender.Way = test.asked
+		if got := appender.Chosen(); got != test.want {
+			t.Errorf("with %q, asked for %v: %v, want %v", test.caps, test.asked, got, test.want)
+		}
+	}
+}
+
 // A mailbox whose name cannot be quoted goes as a literal.
 func TestAppendToAMailboxWithALineEnd(t *testing.T) {
 	conn := dial(t, talk(t, func(s *script) {

@@ -106,7 +106,7 @@ func ended(r io.Reader) error {
 	return nil
 }
 
-func (d *delivery) doing() string { return "appending to " + d.mailbox }
+func (d *delivery) doing() string { return "appending to " + clean(d.mailbox) }
 
 // begin begins a command for p, among others. It returns false if the server answered
 // it already.

@@ -3,6 +3,8 @@ package wire_test
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -78,3 +80,58 @@ func TestDovecotLogins(t *testing.T) {
 		})
 	}
 }
+
+func TestDovecotTakesTokens(t *testing.T) {
+	server := copytest.Dovecot(t, copytest.Maildir, copytest.Options{Tokens: true})
+	user := server.Users[0]
+	for _, mechanism := range []wire.Mechanism{wire.XOAuth2, wire.OAuthBearer} {
+		t.Run(mechanism.String(), func(t *testing.T) {
+			login := wire.Login{Mechanism: mechanism, User: user.Name, Secret: secret(server.Token(user, time.Now().Add(time.Hour)))}
+			if conn := dial(t, endpointOf(server), login); !conn.Caps().Has(imap.CapMultiAppend) {
+				t.Errorf("capabilities %v, without MULTIAPPEND", conn.Caps())
+			}
+			login.Secret = secret(server.Token(user, time.Now().Add(-time.Hour)))
+			_, err := wire.Dial(deadline(t), endpointOf(server), login)
+			as[*wire.LoginError](t, err)
+		})
+	}
+}
+
+// Dovecot's own imap process is logged in from the beginning; the way to it is no network
+// connection and knows no deadlines.
+func TestDovecotImapProcess(t *testing.T) {
+	server := copytest.Dovecot(t, copytest.Maildir, copytest.Options{})
+	user := server.Users[0].Name
+	endpoint := wire.Endpoint{Address: "dovecot by doveadm", TLS: wire.Plain, Dialer: func(context.Context) (net.Conn, error) {
+		cmd := server.Cmd(t, "doveadm", "exec", "imap", "-u", user)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return nil, err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = cmd.Wait() }) // it ends with its input
+		return &pipes{in: in, out: out}, cmd.Start()
+	}}
+	conn := dial(t, endpoint, nobody)
+	results, err := conn.Appender("INBOX").Append(deadline(t), list(text("Subject: x\r\n\r\nx\r\n")))
+	if err != nil || results[0].Err != nil || results[0].UID != 1 {
+		t.Errorf("results %v, error %v", results, err)
+	}
+	if err := conn.Logout(deadline(t)); err != nil {
+		t.Errorf("logging out: %v", err)
+	}
+}
+
+// pipes are a process's standard input and output as a connection.
+type pipes struct {
+	net.Conn // has no methods that work
+	in       io.WriteCloser
+	out      io.Reader
+}
+
+func (p *pipes) Read(b []byte) (int, error)  { return p.out.Read(b) }
+func (p *pipes) Write(b []byte) (int, error) { return p.in.Write(b) }
+func (p *pipes) Close() error                { return p.in.Close() }

@@ -19,6 +19,8 @@ import (
 // then return the reason, and so does [Conn.Err], in a form that can be told apart. The
 // Conn is used for nothing else any more.
 //
+// IDLE, in which silence is no fault, is not for such a connection.
+//
 // Capabilities that go-imap would misuse are left out: IMAP4rev2 with IMAP4rev1 beside it
 // and UTF8=ACCEPT, for which it sends mailbox names in UTF-8 before that is agreed on.
 func (c *Conn) Handover(ctx context.Context) net.Conn {

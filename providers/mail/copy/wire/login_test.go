@@ -231,13 +231,18 @@ func TestPreauthIsNotALogin(t *testing.T) {
 // A server that is silent ends Dial, at whatever step.
 func TestDialSilence(t *testing.T) {
 	for name, play := range map[string]func(*script){
-		"no greeting": func(s *script) { s.gone() },
-		"half a line": func(s *script) { s.send("* OK [CAPABILITY IMAP4rev1"); s.gone() },
-		"no answer":   func(s *script) { s.send("* OK [CAPABILITY IMAP4rev1] hello\r\n"); s.line(); s.gone() },
+		"no greeting":  func(s *script) { s.gone() },
+		"half a line":  func(s *script) { s.send("* OK [CAPABILITY IMAP4rev1"); s.gone() },
+		"no answer":    func(s *script) { s.send("* OK [CAPABILITY IMAP4rev1] hello\r\n"); s.line(); s.gone() },
+		"no handshake": func(s *script) { s.drain() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				_, err := wire.Dial(t.Context(), talk(t, play), murphy())
+				endpoint := talk(t, play)
+				if name == "no handshake" {
+					endpoint.TLS = wire.ImplicitTLS
+				}
+				_, err := wire.Dial(t.Context(), endpoint, murphy())
 				as[*wire.SilenceError](t, err)
 				as[*wire.LostError](t, err)
 			})

@@ -42,7 +42,11 @@ func loginOf(user copytest.User) wire.Login {
 }
 
 func ways() map[string]wire.Way {
-	return map[string]wire.Way{"together": wire.Together, "pipelined": wire.Pipelined, "one by one": wire.OneByOne}
+	all := map[string]wire.Way{}
+	for _, way := range []wire.Way{wire.Together, wire.Pipelined, wire.OneByOne} {
+		all[way.String()] = way
+	}
+	return all
 }
 
 // What is appended in any way is there, byte for byte, with flags and dates, under the
