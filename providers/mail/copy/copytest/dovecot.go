@@ -39,7 +39,10 @@ func Dovecot(t testing.TB, format Format, options Options) *Server {
 	return newServer(t, "Dovecot with "+string(format), needTree(t, "Dovecot", "dovecot-imapd"), options, &dovecot{format})
 }
 
-// Doveadm runs doveadm on a Dovecot server and returns what it printed.
+// Doveadm runs doveadm on a Dovecot server and returns what it printed. A mailbox gets another UIDVALIDITY, with the same
+// UIDs, and those who have it open lose their connections, by
+//
+//	server.Doveadm(t, "mailbox", "update", "-u", user.Name, "--uid-validity", "77", "INBOX")
 func (s *Server) Doveadm(t testing.TB, args ...string) string {
 	t.Helper()
 	return s.Command(t, slices.Concat([]string{"doveadm"}, args)...)

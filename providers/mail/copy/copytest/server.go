@@ -66,7 +66,8 @@ type Options struct {
 	Config string // more of the server's configuration, put last: dovecot.conf, imapd.conf, Courier's variables
 }
 
-// A Server is a real IMAP server on loopback. Its methods end the test where something goes wrong.
+// A Server is a real IMAP server on loopback. Its methods end the test where something goes wrong. Those that start and
+// end it are not to be called at the same time as others.
 type Server struct {
 	Name  string // which server it is, for the messages of tests
 	IMAPS string // 127.0.0.1:port, TLS from the start

@@ -163,6 +163,24 @@ func TestDovecotMasterWithACL(t *testing.T) {
 	}
 }
 
+// As the manual of [Server.Doveadm] has it.
+func TestDovecotChangesUIDValidity(t *testing.T) {
+	s := Dovecot(t, MDBox, Options{})
+	Fill(t, s, s.Users[0], threeMessages())
+	before := s.Login(t, s.Users[0])
+	if _, err := before.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.Doveadm(t, "mailbox", "update", "-u", s.Users[0].Name, "--uid-validity", "77", "INBOX")
+	if err := before.Noop().Wait(); err == nil {
+		t.Error("a session goes on in a mailbox whose UIDVALIDITY has changed")
+	}
+	got, err := s.Login(t, s.Users[0]).Select("INBOX", nil).Wait()
+	if err != nil || got.UIDValidity != 77 || got.UIDNext != 4 || got.NumMessages != 3 {
+		t.Errorf("the mailbox is %+v (%v), want the same UIDs under UIDVALIDITY 77", got, err)
+	}
+}
+
 func TestDovecotNames(t *testing.T) {
 	s := Dovecot(t, MDBox, Options{Separator: "/", Prefix: "INBOX/"})
 	corpus := NewCorpus(CorpusOptions{Messages: 20, Odd: true})
