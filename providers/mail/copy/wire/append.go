@@ -146,6 +146,9 @@ func (a *Appender) delivery() *delivery {
 // attributes returns what stands before a message's literal: flags and internal date
 // (RFC 9051 section 6.3.12).
 func (m Message) attributes() (string, error) {
+	if m.Size < 0 {
+		return "", &FormError{What: fmt.Sprintf("a size of %d", m.Size)}
+	}
 	var flags []string
 	for _, flag := range m.Flags {
 		if strings.EqualFold(flag, `\Recent`) {

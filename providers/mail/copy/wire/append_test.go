@@ -148,11 +148,11 @@ func TestAppendConversations(t *testing.T) {
 			s.answer("six", "M1 OK [APPENDUID 7 1] done\r\nM2 OK [APPENDUID 7 2] done\r\n")
 		}, []string{"7/1", "NO TOOBIG", "7/2"}, false},
 		{"flags and dates that cannot be", "LITERAL+", wire.Best, []wire.Message{
-			{Flags: []string{"Foo]"}}, {Flags: []string{`\`}}, {Flags: []string{"a\r\nb"}}, {Date: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, text("one"),
+			{Flags: []string{"Foo]"}}, {Flags: []string{`\`}}, {Flags: []string{"a\r\nb"}}, {Size: -1}, {Date: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, text("one"),
 		}, func(s *script) {
 			s.expect(`M1 APPEND "box" {3+}`)
 			s.answer("one", "M1 OK [APPENDUID 7 1] done\r\n")
-		}, []string{"FormError", "FormError", "FormError", "FormError", "7/1"}, false},
+		}, []string{"FormError", "FormError", "FormError", "FormError", "FormError", "7/1"}, false},
 		{"NUL with BINARY", "LITERAL+ BINARY", wire.Best, []wire.Message{text("a\x00b")}, func(s *script) {
 			s.expect(`M1 APPEND "box" ~{3+}`)
 			s.answer("a\x00b", "M1 OK [APPENDUID 7 1] done\r\n")

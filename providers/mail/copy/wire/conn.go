@@ -66,8 +66,8 @@ func (c *Conn) Caps() imap.CapSet { return c.caps.Copy() }
 // ServerID returns how the server describes itself (RFC 2971), nil if it does not.
 func (c *Conn) ServerID() map[string]string { return maps.Clone(c.identity) }
 
-// Enable switches extensions on (RFC 5161) and returns those that are on now. It is an
-// error of no kind if a server does not know one.
+// Enable switches extensions on (RFC 5161) and returns those that this switched on; what
+// the server does not know is not among them.
 func (c *Conn) Enable(ctx context.Context, names ...imap.Cap) (imap.CapSet, error) {
 	defer c.during(ctx)()
 	s := "ENABLE"
@@ -152,6 +152,9 @@ func (c *Conn) listen() {
 func (c *Conn) hear(resp response, size int) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.dead != nil {
+		return false, nil // it was closed while this came
+	}
 	if c.heard += size; c.heard > maxAnswer {
 		return false, malformed("more than %d bytes before an answer", maxAnswer)
 	}

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -254,6 +255,47 @@ func TestHandoverWatchesTheServer(t *testing.T) {
 			t.Errorf("it took %v, want 2m", took)
 		}
 		as[*wire.SilenceError](t, conn.Err())
+	})
+}
+
+// A long command goes in several writes, of which one may begin as a command does.
+func TestHandoverKnowsACommandFromItsMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := dialIn(t, talk(t, func(s *script) {
+			greet(s, "")
+			s.answer("T1 UID FETCH 1,T2 (FLAGS)", "T1 OK done\r\n")
+			s.expect("T3 LOGIN {3+}")
+			s.answer("abc x", "T3 NO no\r\n")
+			s.gone()
+		}))
+		handed := conn.Handover(t.Context())
+		r := bufio.NewReader(handed)
+		read := func(want string) {
+			t.Helper()
+			if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, want) {
+				t.Fatalf("%q, error %v, want %q", line, err, want)
+			}
+		}
+		read("* PREAUTH")
+		for _, command := range []struct {
+			pieces []string
+			answer string
+		}{
+			{[]string{"T1 UID FETCH 1,", "T2 (FLAGS)\r\n"}, "T1 OK"},
+			{[]string{"T3 LOGIN {3+}\r\n", "abc x\r\n"}, "T3 NO"},
+		} {
+			for _, piece := range command.pieces {
+				if _, err := io.WriteString(handed, piece); err != nil {
+					t.Fatal(err)
+				}
+			}
+			read(command.answer)
+			time.Sleep(time.Hour)
+			if err := conn.Err(); err != nil {
+				t.Fatalf("after an hour of rest: %v", err)
+			}
+		}
+		handed.Close()
 	})
 }
 

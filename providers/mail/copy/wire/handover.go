@@ -61,10 +61,11 @@ type handed struct {
 	r    io.Reader
 	stop func() bool
 
-	mu    sync.Mutex
-	tag   []byte // of the last command
-	line  []byte // the beginning of the line that is coming in
-	owing bool
+	mu     sync.Mutex
+	tag    []byte // of the last command
+	within bool   // a line is going out that is not at its end
+	line   []byte // the beginning of the line that is coming in
+	owing  bool
 }
 
 // longestTag is how much of a line is looked at.
@@ -90,9 +91,10 @@ func (h *handed) Read(p []byte) (int, error) {
 
 func (h *handed) Write(p []byte) (int, error) {
 	h.mu.Lock()
-	if tag, _, ok := bytes.Cut(p, []byte(" ")); ok && len(tag) < longestTag && isTag(string(tag)) {
-		h.tag = append(bytes.Clone(tag), ' ')
+	if tag := tagOf(p); tag != nil && !h.within {
+		h.tag = bytes.Clone(tag)
 	}
+	h.within = !bytes.HasSuffix(p, []byte("\n"))
 	h.owes(true)
 	h.mu.Unlock()
 	n, err := h.conn.w.Write(p)
@@ -103,6 +105,17 @@ func (h *handed) Write(p []byte) (int, error) {
 		err = h.conn.deflate.Flush()
 	}
 	return n, h.noted(err)
+}
+
+// tagOf returns the tag that a command of go-imap begins with, T and a number, and the
+// space after it; nil for what begins otherwise, such as a literal.
+func tagOf(p []byte) []byte {
+	tag, _, ok := bytes.Cut(p, []byte(" "))
+	digits, t := bytes.CutPrefix(tag, []byte("T"))
+	if !ok || !t || len(digits) == 0 || len(digits) > 20 || len(bytes.Trim(digits, "0123456789")) > 0 {
+		return nil
+	}
+	return p[:len(tag)+1]
 }
 
 // noted has [Conn.Err] tell what err is, since what go-imap makes of it is mere text.

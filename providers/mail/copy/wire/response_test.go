@@ -219,6 +219,17 @@ func (c *recorded) Read(p []byte) (int, error)  { return c.r.Read(p) }
 func (c *recorded) Write(p []byte) (int, error) { return len(p), nil }
 func (c *recorded) Close() error                { return nil }
 
+// What comes while the connection is being closed is for nobody.
+func TestHearAfterTheEnd(t *testing.T) {
+	c := newConn("a:1", &recorded{r: strings.NewReader("")}, time.Minute)
+	_ = c.lose(io.EOF)
+	for _, resp := range []response{{tag: "*", kind: "OK"}, {tag: "+"}, {tag: "M1", kind: "OK"}} {
+		if more, err := c.hear(resp, 1); more || err != nil {
+			t.Errorf("%v: more is %v, error %v", resp, more, err)
+		}
+	}
+}
+
 // However large a message is, it costs the same memory.
 func TestAppendTakesBoundedMemory(t *testing.T) {
 	small, large := allocated(t, 1<<20), allocated(t, 256<<20)
