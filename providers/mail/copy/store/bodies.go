@@ -21,8 +21,9 @@ type Body struct {
 	// from Size is wrong about it in its listings, too.
 	Announced int64
 
-	in   io.Reader
-	read int64
+	in     io.Reader
+	read   int64
+	broken bool // the connection ended before the body did
 }
 
 // Read implements [io.Reader]: at the end of the body it is [io.EOF], and if the connection
@@ -31,7 +32,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p)
 	b.read += int64(n)
 	if errors.Is(err, io.EOF) && b.read < b.Size {
-		err = io.ErrUnexpectedEOF
+		b.broken, err = true, io.ErrUnexpectedEOF
 	}
 	return n, err
 }
@@ -77,24 +78,51 @@ type delivery struct {
 	stopped bool
 }
 
-// run fetches sets of UIDs, two commands at a time.
+// An arrival is a message that one of the commands under way brings, or its end.
+type arrival struct {
+	data  *imapclient.FetchMessageData
+	goOn  chan<- bool // to be told when the message is done with; false if the command is to be left alone
+	ended bool
+	err   error
+}
+
+// run fetches sets of UIDs, two commands at a time. Dovecot begins to answer the second
+// before it ends the first, and go-imap waits until what comes is taken: so both are
+// listened to.
 func (d *delivery) run(sets [][]uint32) error {
-	var under []*imapclient.FetchCommand
+	arrivals := make(chan arrival)
 	var errs []error
-	for len(sets) > 0 || len(under) > 0 {
-		for len(sets) > 0 && len(under) < 2 && !d.stopped && errs == nil {
-			under = append(under, d.ask(sets[0]))
+	for under := 0; ; {
+		for len(sets) > 0 && under < 2 && !d.stopped && errs == nil {
+			go bring(d.ask(sets[0]), arrivals)
 			sets = sets[1:]
+			under++
 		}
-		if len(under) == 0 {
-			break
+		if under == 0 {
+			return errors.Join(errs...)
 		}
-		if err := d.receive(under[0]); err != nil {
-			errs = append(errs, err)
+		a := <-arrivals
+		if !a.ended {
+			a.goOn <- d.take(a.data)
+			continue
 		}
-		under = under[1:]
+		under--
+		if a.err != nil {
+			errs = append(errs, a.err)
+		}
 	}
-	return errors.Join(errs...)
+}
+
+func bring(cmd *imapclient.FetchCommand, to chan<- arrival) {
+	for data := cmd.Next(); data != nil; data = cmd.Next() {
+		goOn := make(chan bool)
+		to <- arrival{data: data, goOn: goOn}
+		if !<-goOn {
+			to <- arrival{ended: true, err: io.ErrUnexpectedEOF}
+			return
+		}
+	}
+	to <- arrival{ended: true, err: cmd.Close()}
 }
 
 func (d *delivery) ask(uids []uint32) *imapclient.FetchCommand {
@@ -103,23 +131,26 @@ func (d *delivery) ask(uids []uint32) *imapclient.FetchCommand {
 	})
 }
 
-func (d *delivery) receive(cmd *imapclient.FetchCommand) error {
-	for data := cmd.Next(); data != nil; data = cmd.Next() {
-		body := &Body{Announced: -1}
-		for item := data.Next(); item != nil; item = data.Next() {
-			switch item := item.(type) {
-			case imapclient.FetchItemDataUID:
-				body.UID = uint32(item.UID)
-			case imapclient.FetchItemDataRFC822Size:
-				body.Announced = item.Size
-			case imapclient.FetchItemDataBodySection:
-				if item.Literal != nil && d.missing[body.UID] && !d.stopped {
-					d.deliver(body, item.Literal)
-				}
+// take gives a message to who asked for it. It returns false if its body broke off: go-imap
+// reads on by then, which its reader of the body would do, too, if it was asked for more.
+func (d *delivery) take(data *imapclient.FetchMessageData) bool {
+	body := &Body{Announced: -1}
+	for item := data.Next(); item != nil; item = data.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			body.UID = uint32(item.UID)
+		case imapclient.FetchItemDataRFC822Size:
+			body.Announced = item.Size
+		case imapclient.FetchItemDataBodySection:
+			if item.Literal != nil && d.missing[body.UID] && !d.stopped {
+				d.deliver(body, item.Literal)
+			}
+			if body.broken {
+				return false
 			}
 		}
 	}
-	return cmd.Close()
+	return true
 }
 
 func (d *delivery) deliver(body *Body, literal imap.LiteralReader) {

@@ -117,16 +117,17 @@ func (s *screen) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// failed notes why the connection has ended. go-imap is told nothing but that it has:
+// with any other error in the middle of a body it would wait for its reader for ever.
 func (s *screen) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	cause := err
 	if errors.Is(err, io.EOF) {
-		cause = errors.New("the server closed the connection")
+		err = errors.New("the server closed the connection")
 	}
-	s.end(cause)
-	return err
+	s.end(err)
+	return io.EOF
 }
 
 // advance reads a line and lets through what of it go-imap is to see.
