@@ -78,7 +78,12 @@ func quotable(s string) bool {
 }
 
 func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + escaped(s) + `"`
+}
+
+// escaped returns s as it stands between the quotes.
+func escaped(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`)
 }
 
 // isAtom reports whether s can be an atom, such as a keyword (RFC 9051 section 9).

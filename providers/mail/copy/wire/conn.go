@@ -101,7 +101,10 @@ func (c *Conn) Logout(ctx context.Context) error {
 
 // Close closes the connection without a word. It may be called at any time, more than
 // once and by any goroutine; what is under way then ends with an error.
-func (c *Conn) Close() error { return c.guard.Close() }
+func (c *Conn) Close() error {
+	_ = c.lose(net.ErrClosed)
+	return nil
+}
 
 // during has the end of ctx close the connection, until the function it returns is
 // called.

@@ -194,15 +194,29 @@ func TestDialTLSErrors(t *testing.T) {
 }
 
 func TestDialEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		_, err := wire.Dial(ctx, talk(t, func(s *script) { s.gone() }), murphy())
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
-			t.Errorf("after %v: error %v", time.Since(began), err)
-		}
-	})
+	for name, test := range map[string]struct {
+		mode wire.TLSMode
+		play func(*script)
+	}{
+		"at the greeting":  {wire.Plain, func(s *script) { s.gone() }},
+		"at the handshake": {wire.ImplicitTLS, func(s *script) { s.drain() }},
+		"at the login":     {wire.Plain, func(s *script) { s.send("* OK [CAPABILITY X] hi\r\n"); s.line(); s.gone() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				began := time.Now()
+				endpoint := talk(t, test.play)
+				endpoint.TLS = test.mode
+				_, err := wire.Dial(ctx, endpoint, murphy())
+				if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+					t.Errorf("after %v: error %v", time.Since(began), err)
+				}
+				as[*wire.LostError](t, err)
+			})
+		})
+	}
 }
 
 // What go-imap sees of a connection that is handed to it.

@@ -56,6 +56,11 @@ const (
 // Errors: [UnreachableError], [TLSError], [InsecureError], [LoginError], [UnavailableError],
 // [LostError], [ProtocolError].
 func Dial(ctx context.Context, endpoint Endpoint, login Login) (*Conn, error) {
+	// The secret comes first: a token may take its time, and no server waits long.
+	secret, err := login.secret(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the secret of %s: %w", login.who(), err)
+	}
 	conn, err := endpoint.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -65,8 +70,9 @@ func Dial(ctx context.Context, endpoint Endpoint, login Login) (*Conn, error) {
 		idle = defaultIdle
 	}
 	c := newConn(endpoint.Address, conn, idle)
+	c.hide(secret)
 	stop := context.AfterFunc(ctx, func() { c.guard.kill(context.Cause(ctx)) })
-	err = c.open(ctx, endpoint, login)
+	err = c.open(ctx, endpoint, login, secret)
 	if !stop() && err == nil {
 		err = c.lose(context.Cause(ctx))
 	}
@@ -109,7 +115,7 @@ func (e Endpoint) control(_, address string, _ syscall.RawConn) error {
 }
 
 // open takes a new connection to where commands can be given.
-func (c *Conn) open(ctx context.Context, endpoint Endpoint, login Login) error {
+func (c *Conn) open(ctx context.Context, endpoint Endpoint, login Login, secret string) error {
 	if endpoint.TLS == ImplicitTLS {
 		if err := c.handshake(ctx, endpoint); err != nil {
 			return err
@@ -133,7 +139,7 @@ func (c *Conn) open(ctx context.Context, endpoint Endpoint, login Login) error {
 	if err := c.learnCaps(greeting, nil); err != nil {
 		return err
 	}
-	if err := c.login(ctx, login, greeting.kind == "PREAUTH"); err != nil {
+	if err := c.login(login, secret, greeting.kind == "PREAUTH"); err != nil {
 		return err
 	}
 	if err := c.identify(); err != nil {
@@ -156,7 +162,7 @@ func (c *Conn) greeted() (response, error) {
 	case greeting.tag == "*" && (greeting.kind == "OK" || greeting.kind == "PREAUTH"):
 		return greeting, nil
 	case greeting.tag == "*" && greeting.kind == "BYE":
-		return greeting, &UnavailableError{Server: c.server, Doing: "connecting", Code: greeting.code, Said: clean(greeting.text)}
+		return greeting, &UnavailableError{Server: c.server, Doing: "connecting", Code: greeting.code, Said: c.discreet(greeting.said())}
 	}
 	return greeting, c.lose(malformed("what is no greeting: %s %s", greeting.tag, greeting.kind))
 }
@@ -168,7 +174,7 @@ func (c *Conn) startTLS(ctx context.Context, endpoint Endpoint) error {
 		return err
 	}
 	if cmd.answer.kind != "OK" {
-		return &TLSError{Server: c.server, Err: fmt.Errorf("the server refused STARTTLS: %s", cmd.answer.said())}
+		return &TLSError{Server: c.server, Err: fmt.Errorf("the server refused STARTTLS: %s", c.discreet(cmd.answer.said()))}
 	}
 	if n := c.r.Buffered(); n > 0 {
 		// CVE-2011-0411: they would be taken for what the server says under TLS.

@@ -45,7 +45,8 @@ type Login struct {
 	// Separator has User and Master be told to the server as one name, user*master with
 	// "*". Without, they are told by SASL PLAIN: Master logs in to act as User (RFC 4616).
 	Separator string
-	// Secret returns the password or the access token. It is asked once for each Dial.
+	// Secret returns the password or the access token; External and None have none. It is
+	// asked once for each Dial, before the connection is opened.
 	Secret func(ctx context.Context) ([]byte, error)
 }
 
@@ -74,15 +75,10 @@ func (l Login) identities() (authentication, authorization string) {
 }
 
 // login makes us somebody to the server, and learns what it offers to them.
-func (c *Conn) login(ctx context.Context, l Login, preauth bool) error {
+func (c *Conn) login(l Login, secret string, preauth bool) error {
 	if preauth || l.Mechanism == None {
 		return c.preauth(l, preauth)
 	}
-	secret, err := l.secret(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the secret of %s: %w", l.who(), err)
-	}
-	c.hide(secret)
 	if strings.ContainsRune(l.User+l.Master+secret, 0) {
 		return &LoginError{Server: c.server, Mechanism: l.Mechanism.String(), User: l.who(), Said: "a NUL byte is in the name or the secret"}
 	}
@@ -110,10 +106,10 @@ func (c *Conn) preauth(l Login, preauth bool) error {
 }
 
 func (l Login) secret(ctx context.Context) (string, error) {
-	if l.Secret == nil {
-		if l.Mechanism == External {
-			return "", nil
-		}
+	switch {
+	case l.Mechanism == None || l.Mechanism == External:
+		return "", nil
+	case l.Secret == nil:
 		return "", errors.New("none is given")
 	}
 	secret, err := l.Secret(ctx)

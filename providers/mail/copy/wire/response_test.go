@@ -203,7 +203,7 @@ func FuzzServer(f *testing.F) {
 		if err == nil && !strings.Contains(string(data), "M4 ") && !strings.Contains(string(data), "M3 ") {
 			t.Error("no error, but the server answered nothing")
 		}
-		if err != nil && strings.Contains(err.Error(), "sesame") && !strings.Contains(string(data), "sesame") {
+		if err != nil && strings.Contains(err.Error(), "sesame") {
 			t.Errorf("the secret is in the error: %v", err)
 		}
 	})

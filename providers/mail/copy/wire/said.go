@@ -53,7 +53,7 @@ func (r *response) said() string {
 func (c *Conn) hide(s string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, form := range []string{s, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)} {
+	for _, form := range []string{s, escaped(s)} {
 		if form != "" && !slices.Contains(c.secrets, form) {
 			c.secrets = append(c.secrets, form)
 		}
