@@ -280,6 +280,26 @@ func TestDovecotVanished(t *testing.T) {
 	}
 }
 
+// A message is never held whole, however large it is and however slowly it is read.
+func TestDovecotLargeMessage(t *testing.T) {
+	server := copytest.Dovecot(t, copytest.Maildir, copytest.Options{})
+	copytest.Fill(t, server, server.Users[0], copytest.NewCorpus(copytest.CorpusOptions{Seed: 4, Messages: 1, Large: 1, OneBox: true}))
+	m, err := source(t, server, server.Users[0]).Open(t.Context(), "INBOX")
+	ok(t, err)
+	uids, err := m.UIDs(t.Context())
+	ok(t, err)
+	before, octets := allocated(), int64(0)
+	for body, err := range m.Bodies(t.Context(), uids) {
+		ok(t, err)
+		n, err := io.Copy(io.Discard, body)
+		ok(t, err)
+		octets += n
+	}
+	if grown := allocated() - before; octets < copytest.LargeSize || grown > 4<<20 {
+		t.Errorf("to read %d octets %d were allocated", octets, grown)
+	}
+}
+
 func BenchmarkList(b *testing.B) {
 	server := copytest.Dovecot(b, copytest.Maildir, copytest.Options{Memory: true})
 	copytest.Fill(b, server, server.Users[0], copytest.NewCorpus(copytest.CorpusOptions{Seed: 5, Messages: 20_000, OneBox: true}))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -218,6 +219,107 @@ func TestContextEndsCall(t *testing.T) {
 	if _, err := s.Mailboxes(t.Context()); !errors.As(err, new(*wire.LostError)) && !errors.Is(err, why) {
 		t.Errorf("afterwards: got %v, want a lost connection", err)
 	}
+}
+
+// Wherever the connection breaks, it is a lost connection or everything had been told by then;
+// what was told is right, and a body that came to its end is whole.
+func TestCutAtManyOctets(t *testing.T) {
+	corpus := copytest.NewCorpus(copytest.CorpusOptions{Seed: 7, Messages: 4, OneBox: true})
+	proxy := copytest.NewProxy(t, copytest.Hostile(t, corpus).Address)
+	want, err := account(t.Context(), connect(t, proxy.Address, time.Minute))
+	ok(t, err)
+	length, step := proxy.Count(1, copytest.FromServer), int64(41)
+	if testing.Short() {
+		step = 401
+	}
+	// The login is package wire's business.
+	conn := connect(t, proxy.Address, time.Minute)
+	first := proxy.Count(proxy.Connections(), copytest.FromServer)
+	ok(t, conn.Close())
+	for cut := first; cut < length; cut += step {
+		proxy.Cut(proxy.Connections()+1, copytest.FromServer, cut)
+		s := connect(t, proxy.Address, time.Minute)
+		told, err := account(t.Context(), s)
+		told = slices.DeleteFunc(told, func(line string) bool { return strings.HasSuffix(line, "breaks off") })
+		if len(told) > len(want) || !slices.Equal(told, want[:len(told)]) {
+			t.Fatalf("cut after %d octets of %d: told was %q, want the beginning of %q", cut, length, told, want)
+		}
+		if err == nil && len(told) < len(want) || err != nil && !errors.As(err, new(*wire.LostError)) {
+			t.Fatalf("cut after %d octets of %d: got %v, want a lost connection; told was %q", cut, length, err, told)
+		}
+		ok(t, s.Close())
+	}
+}
+
+// A context that ends in the middle of a body ends the reading of it.
+func TestContextEndsBody(t *testing.T) {
+	s := connect(t, copytest.Hostile(t, copytest.NewCorpus(copytest.CorpusOptions{Seed: 7, Messages: 3, Large: 1, OneBox: true})).Address, time.Minute)
+	m, err := s.Open(t.Context(), "INBOX")
+	ok(t, err)
+	uids, err := m.UIDs(t.Context())
+	ok(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var ends []error
+	for body, err := range m.Bodies(ctx, uids) {
+		if err != nil {
+			ends = append(ends, err)
+			continue
+		}
+		if body.Size < copytest.LargeSize {
+			continue
+		}
+		_, err := io.CopyN(io.Discard, body, 1<<20)
+		ok(t, err)
+		cancel()
+		if n, err := io.Copy(io.Discard, body); err == nil {
+			t.Errorf("%d octets more were read to the end", n)
+		}
+	}
+	if len(ends) != 1 || !errors.Is(ends[0], context.Canceled) {
+		t.Errorf("got %v, want the context's cause once", ends)
+	}
+}
+
+// Whatever a server says, no call hangs or panics, and messages come with what they must
+// have.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte("* LIST (\\HasNoChildren) \"/\" INBOX\r\nT1 OK x\r\nT2 OK x\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [UIDNEXT 9] x\r\nT3 OK x\r\n" +
+		"* 1 FETCH (UID 1 FLAGS (a]) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" RFC822.SIZE 3)\r\nT4 OK x\r\n" +
+		"* SEARCH 1 2\r\nT5 OK x\r\n* 1 FETCH (UID 1 BODY[] {3}\r\nabc RFC822.SIZE 3)\r\nT6 OK x\r\n"))
+	f.Add([]byte("* LIST () \"/\" {5}\r\nINBOX\r\nT1 NO [CANNOT] x\r\n"))
+	f.Add([]byte("* BYE {3}\r\n"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		here, there := net.Pipe()
+		defer here.Close()
+		go func() { _, _ = io.Copy(io.Discard, there) }()
+		go func() {
+			_, _ = there.Write(append([]byte("* PREAUTH [CAPABILITY IMAP4rev1 LIST-EXTENDED] x\r\n"), said...))
+			there.Close()
+		}()
+		s, err := store.NewSource(t.Context(), here, "fuzz")
+		if err != nil {
+			return
+		}
+		defer s.Close()
+		if _, err := s.Mailboxes(t.Context()); err != nil && !errors.As(err, new(*wire.RefusedError)) {
+			return
+		}
+		m, err := s.Open(t.Context(), "INBOX")
+		if err != nil {
+			return
+		}
+		for message, err := range m.List(t.Context(), 0) {
+			if err == nil && message.UID == 0 {
+				t.Error("a message without UID")
+			}
+		}
+		for body, err := range m.Bodies(t.Context(), []uint32{1, 2}) {
+			if err == nil && body.UID != 1 && body.UID != 2 {
+				t.Errorf("the body of UID %d, which was not asked for", body.UID)
+			}
+		}
+	})
 }
 
 // Who has enough before the end closes the connection; what was read counts.

@@ -46,6 +46,12 @@ func newSession(ctx context.Context, conn net.Conn, server string) (*session, er
 // Can reports whether the server has a capability, also one that follows from another.
 func (s *session) Can(capability imap.Cap) bool { return s.caps.Has(capability) }
 
+// Logout takes leave of the server and closes the connection.
+func (s *session) Logout(ctx context.Context) error {
+	err := s.do(ctx, "logging out", func() error { return s.client.Logout().Wait() })
+	return errors.Join(err, s.Close())
+}
+
 // Close closes the connection without a word to the server.
 func (s *session) Close() error {
 	s.screen.end(net.ErrClosed)
