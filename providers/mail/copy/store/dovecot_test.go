@@ -253,6 +253,30 @@ func TestDovecotTarget(t *testing.T) {
 	}
 }
 
+// What the server says of itself is heard: limits, and which flags it keeps.
+func TestDovecotLimits(t *testing.T) {
+	server := copytest.Dovecot(t, copytest.Maildir, copytest.Options{Show: []string{"APPENDLIMIT=77"}, Hide: []string{"UIDPLUS"}})
+	s := target(t, server, server.Users[0])
+	if limit, err := s.AppendLimit(t.Context(), "INBOX"); limit != 77 || err != nil {
+		t.Errorf("the limit is %d, %v, want 77", limit, err)
+	}
+	m, err := s.Open(t.Context(), "INBOX")
+	ok(t, err)
+	if err := m.Expunge(t.Context(), []uint32{1}); !errors.Is(err, store.ErrUnsupported) {
+		t.Errorf("deleting without UIDPLUS: got %v, want that it cannot be done", err)
+	}
+	quotas, err := s.Quotas(t.Context(), "INBOX")
+	if len(quotas) != 0 || err != nil {
+		t.Errorf("quotas: got %+v, %v, want none", quotas, err)
+	}
+	read, err := source(t, server, server.Users[0]).Open(t.Context(), "INBOX")
+	ok(t, err)
+	if read.PermanentFlags == nil || len(read.PermanentFlags) != 0 {
+		t.Errorf("opened read-only the flags that are kept are %#v, want none", read.PermanentFlags)
+	}
+	ok(t, s.Logout(t.Context()))
+}
+
 // A message that is not there is told apart, and the others come all the same.
 func TestDovecotVanished(t *testing.T) {
 	server := copytest.Dovecot(t, copytest.Maildir, copytest.Options{})

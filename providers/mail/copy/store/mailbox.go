@@ -30,6 +30,7 @@ func (m *Mailbox) Name() string { return m.name }
 func (s *session) open(ctx context.Context, name string, readOnly bool) (*Mailbox, error) {
 	m := &Mailbox{session: s, name: name}
 	s.opened = nil
+	s.screen.permanent.Store(false)
 	err := s.do(ctx, "opening the mailbox "+quote(name), func() error {
 		data, err := s.client.Select(name, &imap.SelectOptions{ReadOnly: readOnly, CondStore: s.Can(imap.CapCondStore)}).Wait()
 		if err != nil {
@@ -37,8 +38,8 @@ func (s *session) open(ctx context.Context, name string, readOnly bool) (*Mailbo
 		}
 		m.UIDValidity, m.UIDNext, m.Messages, m.HighestModSeq = data.UIDValidity, uint32(data.UIDNext), data.NumMessages, data.HighestModSeq
 		m.Flags = flagsOf(data.Flags)
-		if data.PermanentFlags != nil {
-			m.PermanentFlags = slices.Concat([]string{}, flagsOf(data.PermanentFlags))
+		if s.screen.permanent.Load() {
+			m.PermanentFlags = append([]string{}, flagsOf(data.PermanentFlags)...)
 		}
 		return nil
 	})

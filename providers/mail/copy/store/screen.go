@@ -33,9 +33,12 @@ type screen struct {
 	response response
 	scratch  []byte
 
-	needs    atomic.Pointer[string] // what a FETCH response must have
-	lsub     atomic.Bool            // LIST (SUBSCRIBED) is to become LSUB
-	messages atomic.Int64           // in the mailbox that is open: go-imap tells them too late
+	needs atomic.Pointer[string] // what a FETCH response must have
+	lsub  atomic.Bool            // LIST (SUBSCRIBED) is to become LSUB
+	// What go-imap tells too late or not at all of the mailbox that is open: how many messages
+	// there are, and whether PERMANENTFLAGS came, which may be empty.
+	messages  atomic.Int64
+	permanent atomic.Bool
 
 	mu       sync.Mutex
 	why      error  // the connection has ended
@@ -257,6 +260,9 @@ func (s *screen) translate(line []byte) ([]byte, error) {
 		s.messages.Add(-1)
 		return line, nil
 	case "OK", "FLAGS":
+		if bytes.HasPrefix(bytes.ToUpper(line), []byte("* OK [PERMANENTFLAGS ")) {
+			s.permanent.Store(true)
+		}
 		return veilFlags(line), nil
 	case "FETCH":
 		if need := s.needs.Load(); first && need != nil && !bytes.Contains(bytes.ToUpper(line), []byte(*need)) {
