@@ -34,10 +34,12 @@
 //   - Nothing hangs: while the server owes an answer, or must take bytes, and no byte moves
 //     in either direction for [Endpoint.Idle], the connection is closed with a
 //     [SilenceError]. A context that ends closes the connection at once.
+//   - A [Result] is true: without an error the server has the message, and with one it has
+//     not, but for a [LostError] or [ProtocolError] with Began, after which one has to look.
 //   - Memory is bounded whatever the server sends and however large a message is.
 //   - Every error answers, by the methods of package providers/remote's errors, whether the
 //     same call may be repeated (Temporary), whether it is open what became of it (Unknown)
 //     and what to do (Hint).
 //
-// After an error that is not a [RefusedError] of one message the connection is closed.
+// Whether a connection can still be used after an error, [Conn.Err] tells.
 package wire
