@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -52,19 +53,37 @@ type columns struct {
 	Source string   `json:"source"` // runs
 	Target string   `json:"target"` // runs
 	Hash   string   `json:"hash"`   // all hashes one after the other, in base64
-	Size   []int64  `json:"size"`
-	Date   []int64  `json:"date"` // seconds since 1970
-	Zone   []int    `json:"zone"` // minutes east of UTC; once if all are the same
+	Size   numbers  `json:"size"`
+	Date   numbers  `json:"date"` // seconds since 1970
+	Zone   numbers  `json:"zone"` // minutes east of UTC; once if all are the same
 	Flags  []string `json:"flags"`
-	Flag   []int    `json:"flag"` // index into Flags; once if all are the same
+	Flag   numbers  `json:"flag"` // index into Flags; once if all are the same
 
 	unpacked []Row // so that it is done once
+}
+
+// numbers are read by hand, since a ledger is mostly these.
+type numbers []int64
+
+func (n *numbers) UnmarshalJSON(text []byte) error {
+	*n = make(numbers, 0, 1+bytes.Count(text, []byte{','}))
+	text = bytes.TrimSuffix(bytes.TrimPrefix(text, []byte{'['}), []byte{']'})
+	for len(text) > 0 {
+		var word []byte
+		word, text, _ = bytes.Cut(text, []byte{','})
+		value, err := strconv.ParseInt(string(word), 10, 64)
+		if err != nil {
+			return err
+		}
+		*n = append(*n, value)
+	}
+	return nil
 }
 
 type updates struct {
 	Source string   `json:"source"`
 	Flags  []string `json:"flags"`
-	Flag   []int    `json:"flag"`
+	Flag   numbers  `json:"flag"`
 }
 
 // maxRows bounds the rows and UIDs of one entry, so that a damaged or hostile file
@@ -129,7 +148,7 @@ func columnsOf(rows []Row) *columns {
 		c.Size = append(c.Size, r.Size)
 		c.Date = append(c.Date, r.Date.Unix())
 		_, offset := r.Date.Zone()
-		c.Zone = append(c.Zone, offset/60)
+		c.Zone = append(c.Zone, int64(offset/60))
 		c.Flag = append(c.Flag, index.of(r.Flags))
 	}
 	c.Source, c.Target = formatRuns(source), formatRuns(target)
@@ -164,10 +183,10 @@ func (c *columns) rows() ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	places := map[int]*time.Location{}
+	places := map[int64]*time.Location{}
 	rows := make([]Row, n)
 	for i := range rows {
-		if flags[i] < 0 || flags[i] >= len(sets) {
+		if flags[i] < 0 || flags[i] >= int64(len(sets)) {
 			return nil, fmt.Errorf("flags %d of %d", flags[i], len(sets))
 		}
 		place, err := location(places, zones[i])
@@ -181,12 +200,12 @@ func (c *columns) rows() ([]Row, error) {
 	return rows, nil
 }
 
-func location(places map[int]*time.Location, minutes int) (*time.Location, error) {
+func location(places map[int64]*time.Location, minutes int64) (*time.Location, error) {
 	if minutes < math.MinInt16 || minutes > math.MaxInt16 {
 		return nil, fmt.Errorf("zone %d", minutes)
 	}
 	if places[minutes] == nil {
-		places[minutes] = time.FixedZone("", minutes*60)
+		places[minutes] = time.FixedZone("", int(minutes)*60)
 	}
 	return places[minutes], nil
 }
@@ -222,7 +241,7 @@ func (u *updates) each(give func(uid uint32, flags []string) error) error {
 		return err
 	}
 	for i, uid := range source {
-		if flags[i] < 0 || flags[i] >= len(sets) {
+		if flags[i] < 0 || flags[i] >= int64(len(sets)) {
 			return fmt.Errorf("flags %d of %d", flags[i], len(sets))
 		}
 		if err := give(uid, sets[flags[i]]); err != nil {
@@ -234,19 +253,19 @@ func (u *updates) each(give func(uid uint32, flags []string) error) error {
 
 // A flagIndex numbers sets of flags.
 type flagIndex struct {
-	keys    []string
-	numbers map[string]int
+	keys   []string
+	places map[string]int64
 }
 
-func (x *flagIndex) of(flags []string) int {
+func (x *flagIndex) of(flags []string) int64 {
 	key := flagKey(flags)
-	n, ok := x.numbers[key]
+	n, ok := x.places[key]
 	if !ok {
-		if x.numbers == nil {
-			x.numbers = map[string]int{}
+		if x.places == nil {
+			x.places = map[string]int64{}
 		}
-		n = len(x.keys)
-		x.keys, x.numbers[key] = append(x.keys, key), n
+		n = int64(len(x.keys))
+		x.keys, x.places[key] = append(x.keys, key), n
 	}
 	return n
 }
@@ -271,14 +290,14 @@ func parseFlags(keys []string) ([][]string, error) {
 }
 
 // fold makes one value of many equal ones.
-func fold(values []int) []int {
+func fold(values numbers) numbers {
 	if len(slices.Compact(slices.Clone(values))) == 1 {
 		return values[:1]
 	}
 	return values
 }
 
-func unfold(values []int, n int) []int {
+func unfold(values numbers, n int) numbers {
 	if len(values) == 1 && n > 1 {
 		return slices.Repeat(values, n)
 	}

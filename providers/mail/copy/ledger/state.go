@@ -143,23 +143,37 @@ func (m *rowSet) checkRows(e entry) error {
 	if err != nil {
 		return err
 	}
-	sources, targets := make(map[uint32]bool, len(rows)), make(map[uint32]bool, len(rows))
-	for _, r := range rows {
-		if _, ok := m.bySource[r.Source]; ok || sources[r.Source] {
+	sources, targets := make([]uint32, len(rows)), make([]uint32, len(rows))
+	for i, r := range rows {
+		if _, ok := m.bySource[r.Source]; ok {
 			return fmt.Errorf("source UID %d has a row already", r.Source)
 		}
-		if i, ok := m.byTarget[r.Target]; ok {
-			return &ClaimError{Target: r.Target, Source: r.Source, Holder: m.rows[i].source}
-		}
-		if targets[r.Target] {
-			return &ClaimError{Target: r.Target, Source: r.Source}
+		if held, ok := m.byTarget[r.Target]; ok {
+			return &ClaimError{Target: r.Target, Source: r.Source, Holder: m.rows[held].source}
 		}
 		if r.Size < 0 {
 			return fmt.Errorf("source UID %d: size %d", r.Source, r.Size)
 		}
-		sources[r.Source], targets[r.Target] = true, true
+		sources[i], targets[i] = r.Source, r.Target
+	}
+	if uid, ok := twice(sources); ok {
+		return fmt.Errorf("source UID %d has a row already", uid)
+	}
+	if uid, ok := twice(targets); ok {
+		return &ClaimError{Target: uid}
 	}
 	return nil
+}
+
+// twice sorts UIDs and returns one that is there more than once.
+func twice(uids []uint32) (uint32, bool) {
+	slices.Sort(uids)
+	for i := 1; i < len(uids); i++ {
+		if uids[i] == uids[i-1] {
+			return uids[i], true
+		}
+	}
+	return 0, false
 }
 
 func (m *rowSet) checkForget(runs string) error {
@@ -167,15 +181,13 @@ func (m *rowSet) checkForget(runs string) error {
 	if err != nil {
 		return err
 	}
-	seen := map[uint32]bool{}
 	for _, uid := range uids {
 		if err := m.known(uid); err != nil {
 			return err
 		}
-		if seen[uid] {
-			return fmt.Errorf("source UID %d twice", uid)
-		}
-		seen[uid] = true
+	}
+	if uid, ok := twice(uids); ok {
+		return fmt.Errorf("source UID %d twice", uid)
 	}
 	return nil
 }
@@ -190,13 +202,13 @@ func (m *rowSet) known(source uint32) error {
 // A ClaimError says that a target message would be claimed by two rows.
 type ClaimError struct {
 	Target uint32
-	Source uint32 // who claims it
+	Source uint32 // who claims it; 0: two of one batch
 	Holder uint32 // source UID of the row that has it; 0: another one of the same batch
 }
 
 func (e *ClaimError) Error() string {
 	if e.Holder == 0 {
-		return fmt.Sprintf("target UID %d is claimed twice in one batch, also by source UID %d", e.Target, e.Source)
+		return fmt.Sprintf("target UID %d is claimed twice in one batch", e.Target)
 	}
 	return fmt.Sprintf("target UID %d is claimed by source UID %d, and belongs to source UID %d", e.Target, e.Source, e.Holder)
 }
