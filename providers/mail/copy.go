@@ -272,7 +272,7 @@ func (t *Types) outOfUse(ctx context.Context, account Address) error {
 	if err != nil {
 		return err
 	}
-	if route.Mode == Local || route.Mode == Tee || login.Mode == Open {
+	if (route.Mode != Hold && route.Mode != Relay) || login.Mode == Open {
 		return providers.Faultf("Declare a mail_handoff of the account first: it keeps mail and users away from the copy.",
 			"copying %s to %s: the account is in use there", account, t.name())
 	}

@@ -184,6 +184,9 @@ const (
 	Relay RouteMode = "relay"
 	// Tee: delivered here, and a copy passed to Route.To.
 	Tee RouteMode = "tee"
+	// Changing is only observed: the route was changed, and mail may still go by the
+	// one before, since the change was interrupted or is under way.
+	Changing RouteMode = "changing"
 )
 
 // Route is the delivery of one address, plus-addresses of it included.
@@ -198,7 +201,8 @@ type Route struct {
 
 // Router holds routes.
 type Router interface {
-	// Routes returns the routes in force; an address without a route of ours is Local.
+	// Routes returns the routes in force; an address without a route of ours is Local,
+	// one of which that is not known yet is Changing.
 	Routes(ctx context.Context, addresses []Address) (map[Address]Route, error)
 	// SetRoutes makes the routes so and returns when they are in force: after Hold
 	// no delivery is under way or can begin, neither into the mailbox nor to a peer;

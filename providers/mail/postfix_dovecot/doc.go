@@ -61,7 +61,10 @@
 // the new map was in place. Each version of our map has a number; SetRoutes sends
 // probe messages, each to an address of its own, until one has gone the way of the
 // new number, and then waits for the deliveries that had begun. It takes up to
-// ten seconds for any number of addresses. Ending trivial-rewrite would be quicker
+// ten seconds for any number of addresses. Until then the address is marked on the
+// server's disk and observed as [mail.Changing], also if mailmove or the server ends
+// meanwhile, so that the change is made again; the server takes what it finds marked
+// into use by itself, within two minutes. Ending trivial-rewrite would be quicker
 // and is wrong: a process that has not served anybody yet counts as failed, and
 // Postfix' master stops the service for a minute.
 //

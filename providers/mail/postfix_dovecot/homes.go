@@ -107,6 +107,9 @@ func (s *System) Routes(ctx context.Context, addresses []mail.Address) (map[mail
 		if r, ok := t.routes[a]; ok {
 			routes[a] = r
 		}
+		if t.changing[a] {
+			routes[a] = mail.Route{Mode: mail.Changing}
+		}
 	}
 	return routes, nil
 }
@@ -247,8 +250,10 @@ func (s *System) Disarm(ctx context.Context, op string) error {
 // tables are those of homes.sh.
 type tables struct {
 	routes map[mail.Address]mail.Route
-	logins map[mail.Address]mail.Login
-	trusts []mail.Trust
+	// changing are the addresses whose route Postfix has not been seen to follow.
+	changing map[mail.Address]bool
+	logins   map[mail.Address]mail.Login
+	trusts   []mail.Trust
 }
 
 func (s *System) tables(ctx context.Context) (*tables, error) {
@@ -264,7 +269,7 @@ func (s *System) tables(ctx context.Context) (*tables, error) {
 }
 
 func parseTables(text string) (*tables, error) {
-	t := &tables{routes: map[mail.Address]mail.Route{}, logins: map[mail.Address]mail.Login{}}
+	t := &tables{routes: map[mail.Address]mail.Route{}, changing: map[mail.Address]bool{}, logins: map[mail.Address]mail.Login{}}
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		switch {
@@ -281,6 +286,8 @@ func parseTables(text string) (*tables, error) {
 				r.Peer = mail.Endpoint{Address: f[3], Relay: port}
 			}
 			t.routes[mail.Address(f[1])] = r
+		case len(f) == 2 && f[0] == "changing":
+			t.changing[mail.Address(f[1])] = true
 		case len(f) == 8 && f[0] == "login":
 			l := mail.Login{Mode: mail.LoginMode(f[3])}
 			if f[3] == left {

@@ -99,7 +99,6 @@ locked() {
 # merge TABLE: standard input replaces the lines of TABLE with the same first
 # word; a line whose mode, word $2, is local or open only removes.
 merge() {
-	touch "$homes/$1"
 	cat >"$homes/$1.changes"
 	[ -s "$homes/$1.changes" ] || return 0
 	awk -v mode="$2" '
@@ -143,10 +142,7 @@ build() {
 derived() {
 	(
 		flock -w 60 7 || die 'another command has been building maps for a minute'
-		for table in routes trusts kept; do
-			touch "$homes/$table"
-			cp "$homes/$table" "$work/$table"
-		done
+		for table in routes trusts kept; do cp "$homes/$table" "$work/$table"; done
 		# kept is written first: a route that is seen with an older one is derived again.
 		cat "$work/routes" "$work/trusts" "$work/kept" >"$work/tables"
 		if cmp -s "$work/tables" "$homes/derived"; then return; fi
@@ -509,6 +505,7 @@ set_routes_in_time() {
 	undone
 	# shellcheck disable=SC2046 # addresses hold no blanks
 	in_time "$1" $(awk '$2 == "hold" { print $1 }' "$work/input")
+	mark
 	set_routes
 }
 
@@ -519,8 +516,17 @@ set_logins_in_time() {
 	set_logins
 }
 
+# mark: the table "changing" says which command has changed the route of an address,
+# from before it does until Postfix was seen to follow; the last one, where there are two.
+mark() {
+	awk -v command="${work##*/}" '{ print $1, command }' "$work/input" >"$work/marks"
+	merge changing 2 <"$work/marks"
+}
+
+# unmark: Postfix follows what the commands in $work/marks have changed.
+unmark() { grep -xF -f "$work/marks" "$homes/changing" | sed 's/ .*/ local/' | merge changing 2; }
+
 set_routes() {
-	touch "$homes/kept" "$homes/routes"
 	{
 		cat "$homes/kept"
 		awk 'FILENAME == ARGV[1] { if ($2 != "relay" && $2 != "left") home[$1] = 1; next }
@@ -542,6 +548,9 @@ routes() {
 	fi
 	awk '$2 != "hold" { print $1 }' "$work/input" >"$work/addresses"
 	if [ -s "$work/addresses" ]; then release; fi
+	# It is done, also if another operator has come since.
+	lineage=
+	locked unmark
 }
 
 set_logins() {
@@ -617,7 +626,6 @@ logins() {
 
 # refresh: the doors of these addresses are made anew, with the hash of now.
 refresh_locked() {
-	touch "$homes/logins"
 	awk 'FILENAME == ARGV[1] { wanted[$1] = 1; next } $1 in wanted' "$work/input" "$homes/logins" >"$work/doors"
 	mv "$work/doors" "$work/input"
 	set_logins
@@ -630,7 +638,6 @@ refresh() {
 }
 
 set_trust() {
-	touch "$homes/trusts"
 	{
 		awk -v peer="$1" -v domain="$2" '!($1 == peer && $2 == domain)' "$homes/trusts"
 		[ "$3" = off ] || echo "$1 $2"
@@ -698,7 +705,6 @@ follow() {
 }
 
 arm_locked() {
-	touch "$homes/routes"
 	handoff=$homes/handoffs/$1
 	mkdir -p "$handoff"
 	case $(cat "$handoff/decision" 2>/dev/null) in
@@ -760,11 +766,14 @@ tick_locked() {
 		if [ ! -e "$handoff/decision" ] && overdue "$handoff"; then decide "$handoff" expired; fi
 		if [ -e "$handoff/decision" ]; then finish "$handoff"; fi
 	done
+	cp "$homes/changing" "$work/marks"
 }
 
 tick() {
 	locked tick_locked
-	: >"$work/addresses"
+	# A change that is under way is followed as well: it cannot be told from one that
+	# was cut off.
+	cut -d ' ' -f 1 "$work/marks" >"$work/addresses"
 	: >"$work/followed"
 	for handoff in "$homes"/handoffs/*/; do
 		if [ -e "$handoff/done" ] && [ ! -e "$handoff/followed" ]; then
@@ -774,6 +783,7 @@ tick() {
 	done
 	if [ -s "$work/addresses" ]; then follow; else derived; fi
 	while read -r handoff; do : >"$handoff/followed"; done <"$work/followed"
+	if [ -s "$work/marks" ]; then locked unmark; fi
 	# What the peer's door had begun to receive before may come at any time.
 	awk '$2 == "left" { print $1 }' "$homes/routes" >"$work/addresses"
 	if [ -s "$work/addresses" ]; then unfilter; fi
@@ -802,9 +812,9 @@ handoff_state() {
 }
 
 show() {
-	for table in route login trust; do
-		[ ! -e "$homes/${table}s" ] || sed "s/^/$table /" "$homes/${table}s"
-	done
+	for table in route login trust; do sed "s/^/$table /" "$homes/${table}s"; done
+	# After the routes: what is changed meanwhile shall not seem to be in force.
+	sed 's/^\([^ ]*\) .*/changing \1/' "$homes/changing"
 }
 
 work=
@@ -825,6 +835,7 @@ if [ ! -e "$homes/settings" ]; then
 	die 'this server is not claimed: mail_claim comes first'
 fi
 mkdir -p "$homes/work" "$homes/handoffs"
+touch "$homes/routes" "$homes/kept" "$homes/changing" "$homes/logins" "$homes/trusts"
 work=$(mktemp -d "$homes/work/XXXXXXXX")
 
 command=$1
