@@ -304,6 +304,63 @@ func TestDovecotVanished(t *testing.T) {
 	}
 }
 
+// What this package reads and package wire writes is a copy: the bodies go from one
+// connection to the other.
+func TestDovecotCopy(t *testing.T) {
+	from := copytest.Dovecot(t, copytest.Maildir, copytest.Options{})
+	to := copytest.Dovecot(t, copytest.MDBox, copytest.Options{Separator: "/", Prefix: "INBOX/"})
+	user, corpus, ctx := from.Users[0], odd(200), t.Context()
+	corpus.Subscribed = nil // Dovecot subscribes to no mailbox that is not there
+	copytest.Fill(t, from, user, corpus)
+	old, new := source(t, from, user), target(t, to, user)
+	here, err := old.Mailboxes(ctx)
+	ok(t, err)
+	there, err := new.Mailboxes(ctx)
+	ok(t, err)
+	var mailboxes []string
+	for _, e := range here.Personal() {
+		mailboxes = append(mailboxes, e.Name)
+	}
+	names, err := store.MapNames(here.Namespaces, there.Namespaces[0], mailboxes)
+	ok(t, err)
+	appending := dial(t, to, user)
+	for _, e := range here.Personal() {
+		name, _ := names.Target(e.Name)
+		if !e.Selectable {
+			continue
+		}
+		if _, err := new.Create(ctx, name, e.SpecialUse); err != nil && !store.Exists(err) {
+			t.Fatal(err)
+		}
+		if e.Subscribed {
+			ok(t, new.Subscribe(ctx, name))
+		}
+		m, err := old.Open(ctx, e.Name)
+		ok(t, err)
+		listed, uids := map[uint32]store.Message{}, []uint32{}
+		for message, err := range m.List(ctx, 0) {
+			ok(t, err)
+			listed[message.UID], uids = message, append(uids, message.UID)
+		}
+		_, err = appending.Appender(store.EncodeName(name)).Append(ctx, func(yield func(wire.Message, error) bool) {
+			for body, err := range m.Bodies(ctx, uids) {
+				if err != nil {
+					yield(wire.Message{}, err)
+					return
+				}
+				message := listed[body.UID]
+				if !yield(wire.Message{Size: body.Size, Flags: message.Flags, Date: message.Date, Body: body}, nil) {
+					return
+				}
+			}
+		})
+		ok(t, err)
+	}
+	if diff := copytest.Diff(corpus.Content(), copytest.Read(t, to, user)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A message is never held whole, however large it is and however slowly it is read.
 func TestDovecotLargeMessage(t *testing.T) {
 	server := copytest.Dovecot(t, copytest.Maildir, copytest.Options{})

@@ -86,7 +86,7 @@ func (s *session) Mailboxes(ctx context.Context) (*Listing, error) {
 			l.Mailboxes = append(l.Mailboxes, entryOf(data))
 		}
 	}
-	// RFC 5258 section 3.4: RETURN (SUBSCRIBED) would leave out what does not exist.
+	// RFC 5258 section 3.2: RETURN (SUBSCRIBED) would leave out what does not exist.
 	subscribed, err := s.list(ctx, "listing the subscriptions", &imap.ListOptions{SelectSubscribed: true})
 	if err != nil {
 		return nil, err

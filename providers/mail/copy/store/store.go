@@ -95,7 +95,8 @@ func (t *Target) Create(ctx context.Context, name string, uses []string) (withUs
 	return err == nil && len(options.SpecialUse) > 0, err
 }
 
-// Subscribe subscribes to a mailbox, which need not exist everywhere.
+// Subscribe subscribes to a mailbox. RFC 9051 section 6.3.7 lets a server refuse one that
+// does not exist, as Dovecot does.
 func (t *Target) Subscribe(ctx context.Context, name string) error {
 	return t.change(ctx, "subscribing to "+quote(name), func() error { return t.client.Subscribe(name).Wait() })
 }
