@@ -155,7 +155,7 @@ func TestLayout(t *testing.T) {
 
 func TestTables(t *testing.T) {
 	got, err := parseTables("route a@example.com left 198.51.100.20 10525\nroute b@example.com hold - 0\n" +
-		"login a@example.com a@example.com left 198.51.100.20 mail.example.com 143 995\nlogin b@example.com b parked - - 0 0\ntrust 198.51.100.20 example.com\n")
+		"login a@example.com a@example.com left 198.51.100.20 mail.example.com 143 995\nlogin b@example.com b parked - - 0 0\ntrust 198.51.100.20 example.com\nchanging b@example.com\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +164,7 @@ func TestTables(t *testing.T) {
 			"a@example.com": {Mode: mail.Relay, Left: true, Peer: mail.Endpoint{Address: "198.51.100.20", Relay: 10525}},
 			"b@example.com": {Mode: mail.Hold},
 		},
+		changing: map[mail.Address]bool{"b@example.com": true},
 		logins: map[mail.Address]mail.Login{
 			"a@example.com": {Mode: mail.Proxied, Left: true, Peer: mail.Endpoint{Address: "198.51.100.20", Name: "mail.example.com", IMAP: 143, POP3: 995}},
 			"b@example.com": {Mode: mail.Parked},
